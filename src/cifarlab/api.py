@@ -1,0 +1,228 @@
+"""The verbs: train, resume, evaluate, report, load. The command line and Python both come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifarlab.build import arrange, check_recipe, choose_device
+from cifarlab.bundle import Predictor, load_predictor
+from cifarlab.config import Recipe, override, read_recipe
+from cifarlab.data import ArrangedSplits, Splits, load_splits
+from cifarlab.evaluation import evaluate_run, predict_logits
+from cifarlab.recipes import get_recipe
+from cifarlab.reports import ReportImages, write_metrics, write_run_report
+from cifarlab.runs import RunDirectory
+from cifarlab.training import Listener, resume_run, train_run
+
+SAMPLES = 36  # training images in a report's sample grid
+Progress = Callable[[int, int], None]
+Note = Callable[[str], None]
+
+
+class Metrics(Mapping[str, dict[str, Any]]):
+    """A run's metrics by split. "test" is evaluated at the first look and that reading is counted in the run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, split: str) -> dict[str, Any]:
+        file = self._run.path / "metrics.json"
+        stored = self._run.directory.read_json("metrics.json") if file.exists() else {}
+        if split not in stored:
+            if split not in ("validation", "test"):
+                raise KeyError(split)
+            return evaluate(self._run, split=split)
+        metrics: dict[str, Any] = stored[split]
+        return metrics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("validation", "test") if self._run.recipe.data.validation else ("test",))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class Run:
+    """A run on disk. `metrics["test"]["accuracy"]` holds value, low and high."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the run directory `path`; raises UsageError where it is none."""
+        self.directory = RunDirectory.open(Path(path))
+        self.path = self.directory.path
+        self.recipe: Recipe = read_recipe(self.directory.recipe_file)
+        self.metrics = Metrics(self)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """state ("running", "done", "failed", "preempted"), seconds, epochs, test_reads, ..."""
+        return self.directory.status()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row per epoch, as in metrics.jsonl."""
+        return self.directory.epochs()
+
+    def load(self, *, device: str = "auto") -> Predictor:
+        """The trained model, ready to predict."""
+        return load(self.path, device=device)
+
+
+def resolve_recipe(
+    recipe: str | Path | Recipe, *, data: str | None = None, seed: int | None = None, overrides: Mapping[str, object] | None = None
+) -> Recipe:
+    """A recipe by name, file or value with changes made; every name in it is checked. Raises UsageError with all problems."""
+    base = recipe if isinstance(recipe, Recipe) else get_recipe(str(recipe))
+    changes: dict[str, object] = dict(overrides or {})
+    if data is not None:
+        # A path keeps its meaning when the run is evaluated from another folder.
+        changes["data.name"] = str(Path(data).expanduser().resolve()) if "/" in data or Path(data).exists() else data
+    if seed is not None:
+        changes["seed"] = seed
+    resolved = override(base, changes)
+    check_recipe(resolved)
+    return resolved
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    device: str = "auto",
+    overrides: Mapping[str, object] | None = None,
+    report: bool = True,
+    listener: Listener | None = None,
+    note: Note | None = None,
+    progress: Progress | None = None,
+    on_stop: Callable[[int], None] = lambda number: None,
+) -> Run:
+    """Train a recipe (name, YAML file or Recipe) into runs/name and, with `report`, write its report.
+
+    data: dataset name or path instead of the recipe's; overrides: dotted keys such as {"optim.lr": 0.1};
+    name: default is the recipe and seed, numbered where taken. listener hears steps and epochs, note takes
+    messages, progress a download's bytes. Raises UsageError, DataError, TrainingError or RunError; after SIGINT
+    or SIGTERM the state is saved and training.Preempted raised.
+    """
+    resolved = resolve_recipe(recipe, data=data, seed=seed, overrides=overrides)
+    chosen_device = choose_device(device)
+    folder = Path(runs)
+    chosen_name = name if name is not None else free_name(folder, f"{resolved.name}-{resolved.seed}")
+    where = Path(data_dir) if data_dir is not None else None
+    splits = load_splits(resolved.data.name, data_dir=where, progress=progress, note=note)
+    directory = train_run(
+        resolved,
+        splits,
+        runs=folder,
+        name=chosen_name,
+        device=chosen_device,
+        predict=predict_logits,
+        data_dir=where,
+        listener=listener,
+        on_stop=on_stop,
+    )
+    return _after_training(directory, arrange(resolved, splits), device=device, report=report)
+
+
+def resume(
+    path: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    report: bool = True,
+    listener: Listener | None = None,
+    note: Note | None = None,
+    progress: Progress | None = None,
+    on_stop: Callable[[int], None] = lambda number: None,
+) -> Run:
+    """Continue an interrupted run from its last checkpoint; see `train`. A `recipe` that differs from the run's is refused."""
+    run = Run(path)
+    splits = _load_again(run, data_dir, progress=progress, note=note)
+    directory = resume_run(
+        run.path, lambda _: splits, device=choose_device(device), predict=predict_logits, recipe=recipe, listener=listener, on_stop=on_stop
+    )
+    return _after_training(directory, arrange(run.recipe, splits), device=device, report=report)
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    report: bool = True,
+    progress: Progress = lambda done, total: None,
+    note: Note | None = None,
+) -> dict[str, Any]:
+    """Predict a split, write its predictions file, metrics and (with `report`) the report; returns the split's metrics.
+
+    A reading of the test split is counted in the run. Raises UsageError, DataError, RunError or BundleError.
+    """
+    opened = run if isinstance(run, Run) else Run(run)
+    arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
+    evaluate_run(opened.directory, arranged, split, device=choose_device(device), progress=progress)
+    metrics: dict[str, Any] = write_metrics(opened.directory)[split]
+    if report:
+        write_run_report(opened.directory, images=_report_images(opened.directory, arranged))
+    return metrics
+
+
+def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: Note | None = None) -> Path:
+    """Draw a run's figures anew from its files and write report.html; returns its path. The test split is not predicted."""
+    opened = run if isinstance(run, Run) else Run(run)
+    arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
+    write_metrics(opened.directory)
+    return write_run_report(opened.directory, images=_report_images(opened.directory, arranged))
+
+
+def load(path: str | Path, *, device: str = "auto") -> Predictor:
+    """A trained model from a run directory or bundle; raises UsageError or BundleError."""
+    return load_predictor(Path(path), device=choose_device(device))
+
+
+def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device: str, report: bool) -> Run:
+    """Predictions on validation, metrics and report; a run without validation waits for `evaluate`."""
+    if arranged.validation is not None:
+        evaluate_run(directory, arranged, "validation", device=choose_device(device))
+        write_metrics(directory)
+        if report:
+            write_run_report(directory, images=_report_images(directory, arranged))
+    return Run(directory.path)
+
+
+def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | None = None, note: Note | None = None) -> Splits:
+    """The data of a run, from where it came."""
+    recorded = run.directory.read_json("env.json").get("data_dir")
+    where = data_dir if data_dir is not None else recorded
+    return load_splits(run.recipe.data.name, data_dir=None if where is None else Path(where), progress=progress, note=note)
+
+
+def _report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:
+    train = arranged.train
+    chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:SAMPLES])
+    present = {name: part for name, part in arranged._asdict().items() if part is not None}
+    return ReportImages(
+        class_counts={name: part.class_counts() for name, part in present.items()},
+        samples=train.images[chosen],
+        sample_labels=train.labels[chosen],
+        evaluated={name: part.images for name, part in present.items() if directory.predictions_file(name).exists()},
+    )
+
+
+def free_name(runs: Path, wanted: str) -> str:
+    """`wanted`, or the first of wanted-2, wanted-3, ... that is not taken."""
+    name, number = wanted, 1
+    while (runs / name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder that holds the data; no other place is looked at.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores). Part of what makes a run repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]
+
+
+def use_threads(threads: int | None) -> None:
+    """Fix PyTorch's number of CPU threads before anything is computed."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,51 @@
+"""What the commands print with: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def note(message: str, *, style: str = "") -> None:
+    """One message to stderr; coloured (`style`, of rich) only on a terminal, its first word alone."""
+    if sys.stderr.isatty() and style:
+        from rich.text import Text
+
+        head, colon, rest = message.partition(": ")
+        stderr_console().print(Text(head + colon, style=style) + Text(rest), soft_wrap=True)
+    else:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+def stderr_console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def write_json_out(value: object) -> None:
+    """`value` as indented JSON to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()) -> None:
+    """A table to stdout; the columns named in `right` are right-aligned (numbers)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    # Into a pipe or file the table keeps its natural width; a terminal folds it to fit.
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    console.print(table)

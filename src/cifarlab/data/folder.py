@@ -1,0 +1,116 @@
+"""A folder of one's own images, one subfolder a class."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from cifarlab.data.dataset import Dataset, Images, Splits
+from cifarlab.data.splits import carve_validation
+from cifarlab.errors import DataError
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's names; nothing else is ever opened
+_ENDINGS: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif")
+_MAX_PIXELS: Final = 50_000_000
+_SHOWN: Final = 5
+
+
+def read_folder(root: Path, *, size: int = 32, test_fraction: float = 0.2, seed: int = 0) -> Splits:
+    """Images of `root` as uint8 [N, size, size, 3]: upright, RGB, the central square, resized (bicubic).
+
+    root: holds train/<class>/* and test/<class>/*, or <class>/* alone; then a stratified `test_fraction` drawn with `seed`
+    becomes the test split. Classes are numbered in alphabetical order; sample ids are paths relative to `root`.
+    Raises DataError where there are fewer than two classes, train and test differ in them, or images cannot be read.
+    """
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        names, test_names = _class_names(root / "train"), _class_names(root / "test")
+        if names != test_names:
+            raise DataError(
+                f"{root}: train and test hold different classes (only in train: {_listed(names, test_names)}; "
+                f"only in test: {_listed(test_names, names)}). Give both the same subfolders"
+            )
+        return Splits(train=_read(root, "train", names, size), test=_read(root, "test", names, size))
+    whole = _read(root, "", _class_names(root), size)
+    train, test = carve_validation(whole, test_fraction, seed)
+    if test is None:
+        raise DataError(f"{root}: has no test folder, and a test fraction of 0 leaves nothing to measure on")
+    return Splits(train=train, test=test)
+
+
+def _listed(some: tuple[str, ...], others: tuple[str, ...]) -> str:
+    return ", ".join(name for name in some if name not in others) or "none"
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and _image_files(entry)))
+    if len(names) < 2:
+        raise DataError(
+            f"{folder}: found {len(names)} folders with images, and a classifier needs at least two classes. "
+            "Expected <class>/<image>, or train/<class>/<image> and test/<class>/<image>; images end in " + ", ".join(_ENDINGS)
+        )
+    return names
+
+
+def _image_files(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        found += [Path(parent, name) for name in sorted(names) if name.lower().endswith(_ENDINGS) and not name.startswith(".")]
+    return found
+
+
+def _read(root: Path, split: str, class_names: tuple[str, ...], size: int) -> Dataset:
+    files = [(path, label) for label, name in enumerate(class_names) for path in _image_files(root / split / name)]
+    images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    unreadable: list[str] = []
+    for number, (path, _) in enumerate(files):
+        try:
+            images[number] = _decode(path, size)
+        except Exception as error:  # decoders raise nearly anything on damaged bytes
+            unreadable.append(f"{path} ({error})")
+    if unreadable:
+        more = f"\n  ... and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
+        raise DataError(
+            f"{root}: {len(unreadable)} of {len(files)} images cannot be read; mend or remove them:\n  "
+            + "\n  ".join(unreadable[:_SHOWN])
+            + more
+        )
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    ids = np.array([path.relative_to(root).as_posix() for path, _ in files])
+    return Dataset(name=root.resolve().name, images=images, labels=labels, class_names=class_names, sample_ids=ids)
+
+
+def _decode(path: Path, size: int) -> Images:
+    """One image file -> uint8 [size, size, 3]; its header is checked against the pixel cap before anything is decoded.
+
+    The same rule as prediction on a photo: central square in whole pixels, then bicubic with antialiasing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that the cap below refuses
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, at most {_MAX_PIXELS} are allowed")
+            rgb = _as_rgb(ImageOps.exif_transpose(image))
+    side = min(rgb.size)
+    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+    square = rgb.crop((left, top, left + side, top + side))
+    if side != size:
+        square = square.resize((size, size), Image.Resampling.BICUBIC)
+    decoded: NDArray[np.uint8] = np.asarray(square, dtype=np.uint8)
+    return decoded
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB: 16-bit grey is scaled rather than clipped, transparency is laid over white."""
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")  # 65535 -> 255, rounded
+    if image.has_transparency_data:
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

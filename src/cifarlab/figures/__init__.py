@@ -1,0 +1,22 @@
+"""One picture per function, from files and arrays to a PNG or SVG file; never from a live model.
+
+Each function takes what it draws and a path whose suffix, .png or .svg, chooses the format, writes the file
+atomically and returns the path. Colours are safe for colour-blind readers, and colour is never the only sign.
+"""
+
+from cifarlab.figures.bars import plot_class_counts, plot_right_wrong
+from cifarlab.figures.calibration import plot_reliability
+from cifarlab.figures.confusion import plot_confusion_matrix
+from cifarlab.figures.curves import plot_curve
+from cifarlab.figures.grids import plot_mistakes, plot_predictions, plot_sample_grid
+
+__all__ = [
+    "plot_class_counts",
+    "plot_confusion_matrix",
+    "plot_curve",
+    "plot_mistakes",
+    "plot_predictions",
+    "plot_reliability",
+    "plot_right_wrong",
+    "plot_sample_grid",
+]

@@ -1,0 +1,326 @@
+"""The run directory: its layout, and the only code that writes or reads its files.
+
+    runs/<name>/
+      recipe.yaml  env.json  status.json  metrics.jsonl  results.csv
+      checkpoint.pt  checkpoint.previous.pt  weights/{best,last}.safetensors
+      predictions/{validation,test}.npz
+      metrics.json  classification_report.txt  confusion_matrix.csv
+      figures/*.png, *.svg  report.html
+
+Everything that replaces a file does so atomically: a reader sees the old file or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.errors import RunError, UsageError, nearest
+
+SCHEMA_VERSION: Final = 1
+STATES: Final = ("running", "done", "failed", "preempted")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+Json = dict[str, Any]
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes `path`'s place when the block ends without an error.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder: after a crash or a full disk
+    `path` holds what it held before. Raises RunError where the system refuses (disk full, permission).
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(descriptor, "wb") as file:
+            # mkstemp gives 0600; a run directory is meant to be read by others as any other file is.
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}. What was there before is untouched; "
+            "free some space or choose another place with --runs DIR"
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically."""
+    with atomic_writer(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON to `path` atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open a folder; its rename is already durable
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model said about one split: the one source of every metric, table and picture of a run.
+
+    sample_ids: str [N]; labels: int64 [N]; logits: float32 [N, K] of one plain view;
+    logits_tta: the same under test-time augmentation, or None; tta: its name ("none" without);
+    class_names: K names; split: "validation" or "test"; checksum: SHA-256 of the split's pixels and labels.
+    """
+
+    sample_ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    logits_tta: NDArray[np.float32] | None
+    tta: str
+    class_names: tuple[str, ...]
+    split: str
+    checksum: str
+
+    @property
+    def final_logits(self) -> NDArray[np.float32]:
+        """The logits that count, float32 [N, K]: with test-time augmentation where the recipe has it."""
+        return self.logits if self.logits_tta is None else self.logits_tta
+
+    def save(self, path: Path) -> None:
+        """Write to `path` (.npz, no pickled objects) atomically."""
+        arrays: dict[str, NDArray[Any]] = {
+            "sample_ids": self.sample_ids,
+            "labels": self.labels,
+            "logits": self.logits,
+            "class_names": np.array(self.class_names),
+            "tta": np.array(self.tta),
+            "split": np.array(self.split),
+            "checksum": np.array(self.checksum),
+        }
+        if self.logits_tta is not None:
+            arrays["logits_tta"] = self.logits_tta
+        with atomic_writer(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote; raises RunError where the file is missing or not a predictions file."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    sample_ids=file["sample_ids"],
+                    labels=file["labels"],
+                    logits=file["logits"],
+                    logits_tta=file["logits_tta"] if "logits_tta" in file else None,
+                    tta=str(file["tta"]),
+                    class_names=tuple(str(name) for name in file["class_names"]),
+                    split=str(file["split"]),
+                    checksum=str(file["checksum"]),
+                )
+        except FileNotFoundError:
+            raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} is not a readable predictions file ({error}). Make it again with: cifarlab evaluate") from error
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run on disk. `create` makes a new one, `open` an existing one; both check before they touch anything."""
+
+    path: Path
+
+    # -- where things are ---------------------------------------------------------------------------
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def previous_checkpoint_file(self) -> Path:
+        return self.path / "checkpoint.previous.pt"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    def weights_file(self, which: str) -> Path:
+        """`which` is "best" or "last"."""
+        return self.path / "weights" / f"{which}.safetensors"
+
+    def predictions_file(self, split: str) -> Path:
+        return self.path / "predictions" / f"{split}.npz"
+
+    # -- life -----------------------------------------------------------------------------------------
+    @classmethod
+    def create(cls, parent: Path, name: str, *, recipe_yaml: str, env: Json) -> RunDirectory:
+        """Make `parent/name` with its recipe and environment; a name that is taken or unsafe is refused."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"run name {name!r}: use 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+        path = parent / name
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise UsageError(
+                f"{path} already exists; nothing was changed. Choose another --name, continue it with --resume {path}, or remove it"
+            ) from None
+        except OSError as error:
+            raise RunError(f"cannot create {path}: {error.strerror or error}. Choose another place with --runs DIR") from error
+        run = cls(path)
+        write_text(run.recipe_file, recipe_yaml)
+        write_json(path / "env.json", env)
+        run.update_status(schema=SCHEMA_VERSION, state="running", test_reads=0)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run; raises UsageError where `path` is none, RunError where another version wrote it."""
+        if not path.is_dir():
+            siblings = [p.name for p in path.parent.iterdir() if (p / "status.json").exists()] if path.parent.is_dir() else []
+            match = nearest(path.name, siblings)
+            hint = f" Did you mean {path.parent / match}?" if match else ""
+            raise UsageError(f"no run at {path}: there is no such folder.{hint}")
+        run = cls(path)
+        if not (path / "status.json").exists() or not run.recipe_file.exists():
+            raise UsageError(f"{path} is not a run directory: it has no status.json and recipe.yaml")
+        schema = run.status().get("schema")
+        if schema != SCHEMA_VERSION:
+            raise RunError(
+                f"{path} was written in version {schema!r} of the run directory; this cifarlab reads version {SCHEMA_VERSION}. "
+                "Use the cifarlab release that wrote it, or train again from its recipe.yaml"
+            )
+        return run
+
+    # -- small JSON files -------------------------------------------------------------------------------
+    def read_json(self, name: str) -> Json:
+        """A JSON object of this run, such as "env.json"; raises RunError where it is missing or damaged."""
+        path = self.path / name
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} does not exist") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise RunError(f"{path} is damaged: a JSON object was expected")
+        return value
+
+    def status(self) -> Json:
+        """state, test_reads, schema and, after training, seconds, epochs and the like."""
+        return self.read_json("status.json")
+
+    def update_status(self, **changes: object) -> Json:
+        """Merge `changes` into status.json atomically and return the whole."""
+        path = self.path / "status.json"
+        current = self.status() if path.exists() else {}
+        updated = {**current, **changes}
+        if updated.get("state") not in STATES:
+            raise ValueError(f"state must be one of {STATES}, not {updated.get('state')!r}")
+        write_json(path, updated)
+        return updated
+
+    def mark_failed(self, reason: str) -> None:
+        """Record that training failed; a disk too full even for that must not hide the first error."""
+        with contextlib.suppress(RunError):
+            self.update_status(state="failed", error=reason)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for writing; raises RunError where another process is training it."""
+        try:
+            import fcntl
+        except ImportError:  # Windows: two trainings of one run are not detected there
+            yield
+            return
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first") from None
+            yield
+
+    def count_test_read(self) -> int:
+        """Count one reading of the test split, before it happens; returns the new count."""
+        reads = int(self.status().get("test_reads", 0)) + 1
+        self.update_status(test_reads=reads)
+        return reads
+
+    # -- epochs -------------------------------------------------------------------------------------------
+    def append_epoch(self, row: Mapping[str, object]) -> None:
+        """Add one line to metrics.jsonl; it is on disk when this returns."""
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}. The last checkpoint is whole; free some space and use --resume") from error
+
+    def epochs(self) -> list[Json]:
+        """The rows of metrics.jsonl. A last line cut short by a crash is dropped; damage elsewhere raises RunError."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows: list[Json] = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                if number == len(lines):
+                    break
+                raise RunError(f"{path}, line {number}, is damaged: {error}") from error
+        return rows
+
+    def rewrite_epochs(self, rows: list[Json]) -> None:
+        """Replace metrics.jsonl by `rows` and write results.csv, the same for spreadsheets."""
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+        if rows:
+            table = io.StringIO()
+            writer = csv.DictWriter(table, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            write_text(self.path / "results.csv", table.getvalue())

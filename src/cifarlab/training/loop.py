@@ -1,0 +1,104 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cifarlab.build import Plan
+from cifarlab.errors import TrainingError
+
+CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
+
+
+@dataclass
+class State:
+    """Where training stands. step: optimizer steps done. sums: float64 [4] over the running epoch: cross-entropy,
+    right answers, squared error of the probabilities, samples. rows: finished epochs. seconds: training time so far."""
+
+    step: int = 0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    seconds: float = 0.0
+
+
+class Listener(Protocol):
+    """Who watches a training; every method returns at once."""
+
+    def step(self, state: State, plan: Plan) -> None: ...
+
+    def epoch(self, row: dict[str, Any]) -> None: ...
+
+
+def fit(
+    plan: Plan,
+    state: State,
+    *,
+    end_epoch: Callable[[State, int], None],
+    listener: Listener,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train `plan.model` from `state` to the end; True when done, False when `stop_requested` ended it after a step.
+
+    `end_epoch(state, epoch)` is called after each epoch (from 0): it validates, records and saves. Raises
+    TrainingError, naming the step, where the loss is not finite; the step is then not taken (on a GPU it may be
+    noticed up to CHECK_EVERY steps late).
+    """
+    model, optimizer, per_epoch = plan.model, plan.optimizer, plan.loader.steps_per_epoch
+    state.sums = state.sums.to(plan.device)
+    while state.step < plan.total_steps:
+        epoch, start = divmod(state.step, per_epoch)
+        plan.freeze_parameters(epoch * per_epoch)
+        size = plan.image_size(epoch)
+        model.train()
+        for images, labels in plan.loader.epoch(epoch, start=start):
+            factor = plan.rate_factor(state.step)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            with plan.autocast():
+                logits = model(plan.preprocess(images, size))  # uint8 [B, H, W, C] -> [B, K]
+            logits = logits.float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            state.sums += _batch_sums(logits.detach(), labels)
+            if (plan.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss.item()} at step {state.step + 1} (epoch {epoch + 1}); lower the learning rate (--lr). "
+                    "The checkpoint of the last whole epoch is kept"
+                )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            listener.step(state, plan)
+            if state.step >= plan.total_steps:
+                break
+            if stop_requested():
+                return False
+        end_epoch(state, epoch)
+        state.sums.zero_()
+    return True
+
+
+def epoch_means(state: State) -> dict[str, float]:
+    """Cross-entropy (nats), accuracy (0..1) and MSE over the samples of the running epoch, without label smoothing."""
+    loss, right, squared, samples = state.sums.tolist()
+    return {"train_loss": loss / samples, "train_accuracy": right / samples, "train_mse": squared / samples}
+
+
+def _batch_sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """float64 [4]: see State.sums. The squared error is the mean over the K classes of each sample."""
+    log_probabilities = F.log_softmax(logits, dim=1)
+    own = log_probabilities.gather(1, labels[:, None]).squeeze(1)  # [B, K] -> [B]
+    probabilities = log_probabilities.exp()
+    # |p - onehot|^2 = |p|^2 - 2 p_y + 1, without building the one-hot matrix
+    squared = probabilities.square().sum(1) - 2 * own.exp() + 1
+    right = (logits.argmax(1) == labels).sum()
+    samples = torch.tensor(len(labels), device=logits.device)
+    return torch.stack([-own.double().sum(), right.double(), squared.double().sum() / logits.shape[1], samples.double()])

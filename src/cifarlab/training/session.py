@@ -1,0 +1,229 @@
+"""One run from recipe to weights on disk: start or resume, validate, record, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cifarlab.build import Plan, arrange, build_plan, check_recipe, describe
+from cifarlab.config import Recipe, differences, parse_recipe, read_recipe
+from cifarlab.data.dataset import Splits
+from cifarlab.data.preprocess import Preprocess
+from cifarlab.data.splits import ArrangedSplits
+from cifarlab.errors import CifarlabError, RunError, UsageError
+from cifarlab.metrics import accuracy, cross_entropy, mse, softmax
+from cifarlab.models import measure_model
+from cifarlab.runs import RunDirectory, write_json
+from cifarlab.training.checkpoint import load_checkpoint, restore_state, save_checkpoint, save_weights
+from cifarlab.training.environment import describe_environment
+from cifarlab.training.loop import Listener, State, epoch_means, fit
+from cifarlab.training.signals import StopRequest
+
+
+class PredictLogits(Protocol):
+    """The evaluate function that training receives: uint8 [N, H, W, C] -> logits float32 [N, K]."""
+
+    def __call__(self, model: nn.Module, preprocess: Preprocess, images: Tensor, *, batch_size: int, precision: str) -> NDArray[np.float32]: ...
+
+
+class Preempted(CifarlabError):
+    """A signal stopped the training after a step; its state is saved. exit_code is 128 + the signal's number."""
+
+    def __init__(self, run: RunDirectory, *, signal_number: int, step: int, total_steps: int) -> None:
+        self.exit_code = 128 + signal_number
+        self.run = run
+        super().__init__(f"stopped after step {step} of {total_steps}; saved. Go on with: cifarlab train --resume {run.path}")
+
+
+class SilentListener:
+    """Hears everything, says nothing."""
+
+    def step(self, state: State, plan: Plan) -> None:
+        pass
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        pass
+
+
+def train_run(
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    runs: Path,
+    name: str,
+    device: torch.device,
+    predict: PredictLogits,
+    data_dir: Path | None = None,
+    listener: Listener | None = None,
+    on_stop: Callable[[int], None] = lambda number: None,
+) -> RunDirectory:
+    """Train `recipe` on `splits` into a new run directory `runs/name`.
+
+    Everything that can be refused is refused before the directory is made. `data_dir` is where `splits` came from,
+    where it was named: evaluation looks there again. Raises UsageError, TrainingError,
+    RunError, or Preempted after SIGINT or SIGTERM.
+    """
+    check_recipe(recipe)
+    arranged = arrange(recipe, splits)
+    begun = time.perf_counter()
+    plan = build_plan(recipe, arranged, device=device)
+    environment = {
+        **describe_environment(device),
+        "precision": plan.precision,
+        "seed": recipe.seed,
+        "dataset": recipe.data.name,
+        "data_dir": None if data_dir is None else str(data_dir.resolve()),
+        **_checksums(arranged),
+        "sizes": {"train": len(arranged.train), "validation": len(arranged.validation or ()), "test": len(arranged.test)},
+    }
+    run = RunDirectory.create(runs, name, recipe_yaml=recipe.to_yaml(), env=environment)
+    with run.locked():
+        write_json(run.path / "bundle.json", describe(recipe, arranged, plan))
+        state = State(seconds=time.perf_counter() - begun)
+        return _Session(run, recipe, arranged, plan, predict, listener or SilentListener()).run_to_end(state, on_stop)
+
+
+def resume_run(
+    path: Path,
+    load: Callable[[Recipe], Splits],
+    *,
+    device: torch.device,
+    predict: PredictLogits,
+    recipe: Recipe | None = None,
+    listener: Listener | None = None,
+    on_stop: Callable[[int], None] = lambda number: None,
+) -> RunDirectory:
+    """Continue the run at `path` from its last checkpoint; on a CPU it ends with the weights of an unbroken run.
+
+    `load` fetches the data of its recipe. `recipe`, where given, must equal the run's own: a changed recipe is a
+    new run, and so is changed data. A run that is done is returned as it is.
+    """
+    run = RunDirectory.open(path)
+    own = read_recipe(run.recipe_file)
+    if recipe is not None and (changed := differences(own, recipe)):
+        raise UsageError(_changed_recipe(path, changed))
+    with run.locked():
+        if run.status()["state"] == "done":
+            return run
+        content = load_checkpoint(run)
+        if changed := differences(parse_recipe(content["recipe"], source="checkpoint"), own):
+            raise UsageError(_changed_recipe(path, changed))
+        arranged = arrange(own, load(own))
+        if content["data_checksum"] != arranged.train.checksum:
+            raise RunError(f"{path} was trained on other data: the checksum of the training images differs. Nothing was changed")
+        plan = build_plan(own, arranged, device=device)
+        state = restore_state(content, plan)
+        run.rewrite_epochs(state.rows)
+        run.update_status(state="running")
+        return _Session(run, own, arranged, plan, predict, listener or SilentListener()).run_to_end(state, on_stop)
+
+
+@dataclass
+class _Session:
+    """One process's part of a run."""
+
+    run: RunDirectory
+    recipe: Recipe
+    arranged: ArrangedSplits
+    plan: Plan
+    predict: PredictLogits
+    listener: Listener
+
+    def run_to_end(self, state: State, on_stop: Callable[[int], None]) -> RunDirectory:
+        self._clock = time.perf_counter() - state.seconds  # as if all of it had run in this process
+        self._checksum = self.arranged.train.checksum
+        self._epoch_begun = state.seconds
+        try:
+            with StopRequest(on_stop) as stop:
+                if state.step == 0:
+                    self._save(state)
+                done = fit(
+                    self.plan, state, end_epoch=self._end_epoch, listener=self.listener, stop_requested=lambda: stop.received is not None
+                )
+                if not done:
+                    self._save(state)
+                    self.run.update_status(state="preempted", step=state.step)
+                    assert stop.received is not None
+                    raise Preempted(self.run, signal_number=stop.received, step=state.step, total_steps=self.plan.total_steps)
+                self._finish(state)
+        except Preempted:
+            raise
+        except BaseException as error:
+            self.run.mark_failed(f"{type(error).__name__}: {error}")
+            raise
+        return self.run
+
+    def _end_epoch(self, state: State, epoch: int) -> None:
+        """Validate, write the row, keep the best weights, save. The checkpoint comes last: it vouches for the rest."""
+        trained = time.perf_counter() - self._clock - self._epoch_begun
+        samples = float(state.sums[3])
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": state.step, "learning_rate": self.plan.optimizer.param_groups[0]["lr"]}
+        row |= epoch_means(state) | self._validate()
+        state.seconds = self._epoch_begun = time.perf_counter() - self._clock
+        row |= {"seconds": round(state.seconds, 3), "images_per_second": round(samples / trained, 1)}
+        state.rows.append(row)
+        if row["validation_accuracy"] is not None and row["validation_accuracy"] > state.best_accuracy:
+            state.best_accuracy, state.best_epoch = row["validation_accuracy"], epoch + 1
+            save_weights(self.plan.model, self.run.weights_file("best"))
+        self.run.append_epoch(row)
+        sums, state.sums = state.sums, torch.zeros_like(state.sums)  # the checkpoint stands at the next epoch's start
+        self._save(state)
+        state.sums = sums
+        self.listener.epoch(row)
+
+    def _validate(self) -> dict[str, float | None]:
+        validation = self.arranged.validation
+        if validation is None:
+            return {"validation_loss": None, "validation_accuracy": None, "validation_mse": None}
+        logits = self.predict(
+            self.plan.model,
+            self.plan.preprocess,
+            torch.from_numpy(validation.images),
+            batch_size=self.recipe.evaluate.batch_size,
+            precision=self.plan.precision,
+        )
+        return {
+            "validation_loss": cross_entropy(logits, validation.labels),
+            "validation_accuracy": accuracy(logits, validation.labels),
+            "validation_mse": mse(softmax(logits), validation.labels),
+        }
+
+    def _save(self, state: State) -> None:
+        state.seconds = time.perf_counter() - self._clock
+        save_checkpoint(self.run, self.plan, state, recipe_yaml=self.recipe.to_yaml(), data_checksum=self._checksum)
+
+    def _finish(self, state: State) -> None:
+        save_weights(self.plan.model, self.run.weights_file("last"))
+        self.run.rewrite_epochs(state.rows)
+        size = measure_model(self.plan.model, image_size=self.arranged.train.images.shape[1])
+        self.run.update_status(
+            state="done",
+            seconds=round(time.perf_counter() - self._clock, 3),
+            epochs=len(state.rows),
+            steps=state.step,
+            parameters=size.parameters,
+            multiply_adds=size.multiply_adds,
+            best_epoch=state.best_epoch or None,
+            best_validation_accuracy=state.best_accuracy if state.best_epoch else None,
+            selected=self.plan.select,
+        )
+
+
+def _checksums(arranged: ArrangedSplits) -> dict[str, str]:
+    checksums = {"checksum_train": arranged.train.checksum, "checksum_test": arranged.test.checksum}
+    if arranged.validation is not None:
+        checksums["checksum_validation"] = arranged.validation.checksum
+    return checksums
+
+
+def _changed_recipe(path: Path, changed: list[str]) -> str:
+    lines = "\n".join(f"  - {line}" for line in changed)
+    return f"{path} cannot be resumed with a changed recipe; nothing was changed. It differs in\n{lines}\nStart a new run with --name, or resume without these changes"

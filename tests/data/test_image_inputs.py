@@ -1,0 +1,85 @@
+"""Which files the arguments of `predict` stand for."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from cifarlab.data.images import SUFFIXES, expand_inputs
+from cifarlab.errors import UsageError
+
+NOTHING = io.StringIO("")
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_files_keep_their_order_and_come_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "b.png", tmp_path / "a.png", tmp_path / "in" / "c.png")
+    given = ["b.png", "a.png", "./b.png", str(tmp_path / "a.png"), "in/../b.png", "in"]
+    assert expand_inputs(given, stdin=NOTHING) == [Path("b.png"), Path("a.png"), Path("in/c.png")]
+
+
+def test_a_directory_is_read_to_the_bottom_sorted_without_hidden_files(tmp_path: Path) -> None:
+    wanted = [tmp_path / name for name in ("a.JPG", "b/a.webp", "b/c/d.gif", "z.png")]
+    touch(*wanted, tmp_path / ".hidden.png", tmp_path / ".cache" / "x.png", tmp_path / "notes.txt", tmp_path / "b" / "Thumbs.db")
+    assert expand_inputs([str(tmp_path)], stdin=NOTHING) == wanted
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_is_found_in_any_case(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path / f"a{suffix}", tmp_path / f"b{suffix.upper()}")
+    assert len(expand_inputs([str(tmp_path)], stdin=NOTHING)) == 2
+
+
+def test_missing_files_and_unknown_suffixes_are_kept_for_the_reader_to_judge() -> None:
+    assert expand_inputs(["gone.png", "photo"], stdin=NOTHING) == [Path("gone.png"), Path("photo")]
+
+
+def test_links_to_files_are_followed_and_loops_of_folders_end(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert expand_inputs([str(tmp_path)], stdin=NOTHING) == [tmp_path / "a.png", tmp_path / "link.png"]
+
+
+def test_stdin_gives_one_path_a_line(tmp_path: Path) -> None:
+    touch(tmp_path / "in" / "c.png")
+    listed = io.StringIO(f"two words.png\r\n\n{tmp_path / 'in'}\nlast.png")
+    assert expand_inputs(["first.png", "-", "-"], stdin=listed) == [
+        Path("first.png"),
+        Path("two words.png"),
+        tmp_path / "in" / "c.png",
+        Path("last.png"),
+    ]
+
+
+def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(UsageError, match="no images given"):
+        expand_inputs([], stdin=NOTHING)
+    with pytest.raises(UsageError, match=r"holds no images \(looked for \.jpg"):
+        expand_inputs([str(tmp_path)], stdin=NOTHING)
+    with pytest.raises(UsageError, match="standard input holds no paths"):
+        expand_inputs(["-"], stdin=io.StringIO("\n \n"))
+    with pytest.raises(UsageError, match="not a list of paths"):
+        expand_inputs(["-"], stdin=io.TextIOWrapper(io.BytesIO(b"\xff\xd8\xff\xe0"), encoding="utf-8"))
+
+
+def test_a_directory_that_cannot_be_listed(tmp_path: Path) -> None:
+    touch(tmp_path / "in" / "a.png")
+    (tmp_path / "in").chmod(0)
+    try:
+        if os.access(tmp_path / "in", os.R_OK):
+            pytest.skip("this user may list every directory")
+        with pytest.raises(UsageError, match=r"cannot be listed.*permissions"):
+            expand_inputs([str(tmp_path / "in")], stdin=NOTHING)
+    finally:
+        (tmp_path / "in").chmod(0o700)
