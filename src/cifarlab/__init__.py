@@ -1,10 +1,10 @@
 """cifarlab: train, measure, explain and ship small-image classifiers.
 
-    import cifarlab
-    run = cifarlab.train("fast", data="cifar10", seed=0)
-    run.metrics["test"]["accuracy"]        # {"value": ..., "low": ..., "high": ...}
-    model = cifarlab.load("runs/fast-0")
-    labels, probabilities = model.predict(["cat.jpg"])
+import cifarlab
+run = cifarlab.train("fast", data="cifar10", seed=0)
+run.metrics["test"]["accuracy"]        # {"value": ..., "low": ..., "high": ...}
+model = cifarlab.load("runs/fast-0")
+labels, probabilities = model.predict(["cat.jpg"])
 """
 
 from __future__ import annotations

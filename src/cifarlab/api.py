@@ -111,7 +111,7 @@ def train(
     data: dataset name or path instead of the recipe's; overrides: dotted keys such as {"optim.lr": 0.1};
     name: default is the recipe and seed, numbered where taken. listener hears steps and epochs, note takes
     messages, progress a download's bytes. Raises UsageError, DataError, TrainingError or RunError; after SIGINT
-    or SIGTERM the state is saved and training.Preempted raised.
+    or SIGTERM the state is saved and training.PreemptedError raised.
     """
     resolved = resolve_recipe(recipe, data=data, seed=seed, overrides=overrides)
     chosen_device = choose_device(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ class Plan:
         per_epoch = self.loader.steps_per_epoch
         areas = [(self.image_size(epoch) or 1) ** 2 for epoch in range(self.epochs)]
         lengths = [min(per_epoch, self.total_steps - epoch * per_epoch) for epoch in range(self.epochs)]
-        done = sum(area * min(max(step - epoch * per_epoch, 0), length) for epoch, (area, length) in enumerate(zip(areas, lengths, strict=True)))
-        return done / sum(area * length for area, length in zip(areas, lengths, strict=True))
+        done = [min(max(step - epoch * per_epoch, 0), lengths[epoch]) for epoch in range(self.epochs)]
+        return sum(map(operator.mul, areas, done)) / sum(map(operator.mul, areas, lengths))
 
     def freeze_parameters(self, step: int) -> None:
         """Stop the gradients of parameters whose time is over at `step`; called at the start of an epoch."""
@@ -86,9 +87,7 @@ class Plan:
 def arrange(recipe: Recipe, splits: Splits) -> ArrangedSplits:
     """The train, validation and test split that `recipe` asks for; raises UsageError where it asks too much."""
     data = recipe.data
-    return arrange_splits(
-        splits, classes=data.classes, validation=data.validation, train_size=data.train_size, seed=data.split_seed
-    )
+    return arrange_splits(splits, classes=data.classes, validation=data.validation, train_size=data.train_size, seed=data.split_seed)
 
 
 def build_plan(recipe: Recipe, arranged: ArrangedSplits, *, device: torch.device) -> Plan:
@@ -228,7 +227,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cpu":
         # AVX512 alone emulates bfloat16, slower than fp32.
         found = torch.cpu.get_capabilities()
-        return "bf16" if torch.backends.mkldnn.is_available() and (found.get("avx512_bf16") or found.get("amx_bf16")) else "fp32"
+        return (
+            "bf16"
+            if torch.backends.mkldnn.is_available()
+            and (  # type: ignore[no-untyped-call]
+                found.get("avx512_bf16") or found.get("amx_bf16")
+            )
+            else "fp32"
+        )
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 

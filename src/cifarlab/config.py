@@ -171,7 +171,8 @@ def parse_recipe(text: str, *, source: str = "recipe") -> Recipe:
     except yaml.YAMLError as error:
         raise ConfigError([f"not YAML: {' '.join(str(error).split())}"], source=source) from error
     if not isinstance(value, Mapping):
-        raise ConfigError([f"a recipe is a mapping of sections ({', '.join(Recipe.model_fields)}), not {type(value).__name__}"], source=source)
+        sections = ", ".join(Recipe.model_fields)
+        raise ConfigError([f"a recipe is a mapping of sections ({sections}), not {type(value).__name__}"], source=source)
     return _validate(value, source)
 
 
@@ -269,7 +270,8 @@ def _assign(values: dict[str, Any], key: str, value: object) -> str | None:
     if last not in here and path[-1:] != ["arguments"]:
         return unknown("option", key, option_keys())
     if isinstance(here.get(last), dict) and not isinstance(value, Mapping):
-        return f"{key} is a section, not a value; set one of its keys: {', '.join(f'{key}.{inner}' for inner in here[last]) or key + '.NAME'}"
+        keys = ", ".join(f"{key}.{inner}" for inner in here[last]) or f"{key}.NAME"
+        return f"{key} is a section, not a value; set one of its keys: {keys}"
     here[last] = value
     return None
 

@@ -143,7 +143,7 @@ class Predictions:
                     sample_ids=file["sample_ids"],
                     labels=file["labels"],
                     logits=file["logits"],
-                    logits_tta=file["logits_tta"] if "logits_tta" in file else None,
+                    logits_tta=file.get("logits_tta"),
                     tta=str(file["tta"]),
                     class_names=tuple(str(name) for name in file["class_names"]),
                     split=str(file["split"]),
@@ -297,7 +297,9 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror or error}. The last checkpoint is whole; free some space and use --resume") from error
+            raise RunError(
+                f"cannot write {path}: {error.strerror or error}. The last checkpoint is whole; free some space and use --resume"
+            ) from error
 
     def epochs(self) -> list[Json]:
         """The rows of metrics.jsonl. A last line cut short by a crash is dropped; damage elsewhere raises RunError."""

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for cifar_copies
-
 from cifar_copies import Copy, make_copy
 
 

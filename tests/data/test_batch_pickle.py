@@ -116,7 +116,7 @@ def test_absurd_pickles_are_refused_without_eating_memory(raw: bytes) -> None:
         load_batch_pickle(raw, source="test_batch")
 
 
-def _read_anything(raw: bytes) -> None:
+def _expect_data_or_data_error(raw: bytes) -> None:
     try:
         batch = load_batch_pickle(raw, source="test_batch")
         for value in batch.values():
@@ -129,7 +129,7 @@ def _read_anything(raw: bytes) -> None:
 @example(raw=b"\x80\x02}(U\x04dataNu.")
 @settings(max_examples=300, deadline=None)
 def test_random_bytes_raise_nothing_but_data_errors(raw: bytes) -> None:
-    _read_anything(raw)
+    _expect_data_or_data_error(raw)
 
 
 def _short(raw: bytes) -> bytes:
@@ -152,7 +152,7 @@ def test_mutated_batches_raise_nothing_but_data_errors(data: st.DataObject) -> N
         raw[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
         if not raw:
             break
-    _read_anything(bytes(raw))
+    _expect_data_or_data_error(bytes(raw))
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))

@@ -139,7 +139,7 @@ def test_a_truncated_binary_batch_says_expected_and_found(copy: Copy, tmp_path: 
         ({b"labels": [0] * (N + 1), b"data": np.zeros((N, 3072), np.uint8)}, r"labels are int64 \[5\], expected 4 integers"),
         ({b"labels": [0, 1, 2, 3], b"data": np.zeros((N, 3072), np.uint8)}, r"labels run from 0 to 3, expected 0 to 2"),
         ({b"labels": [0, 1, 2, -1], b"data": np.zeros((N, 3072), np.uint8)}, r"labels run from -1 to 2"),
-        ({b"labels": [0, 1, 2, 1.5], b"data": np.zeros((N, 3072), np.uint8)}, r"more than integers"),
+        ({b"labels": [0, 1, 2, None], b"data": np.zeros((N, 3072), np.uint8)}, r"more than integers"),
         ({b"labels": [0] * N, b"data": b"pixels"}, r"a bytes where an array belongs"),
         ({b"labels": [0] * N}, r"no 'data' in it"),
         ([1, 2], r"holds a list, not a dictionary"),

@@ -49,10 +49,11 @@ def test_normalized_rows_are_percent_of_the_true_class_and_an_empty_one_is_zero(
 
 
 def test_numbers_are_dark_on_light_and_light_on_dark(tmp_path, written):
-    plot_confusion_matrix(MATRIX, [str(i) for i in range(10)], tmp_path / "matrix.png")
+    matrix = np.arange(100, dtype=np.int64).reshape(10, 10)  # every shade of the scale
+    plot_confusion_matrix(matrix, [str(i) for i in range(10)], tmp_path / "matrix.png")
     image = written[0].axes[0].images[0]
     for (row, column), text in cells(written[0]).items():
-        red, green, blue, _ = image.cmap(image.norm(MATRIX[row, column]))
+        red, green, blue, _ = image.cmap(image.norm(matrix[row, column]))
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         ink = {"white": 1.0, "black": 0.0}[text.get_color()]

@@ -11,7 +11,7 @@ from cifarlab.cli.options import AsJson, DataDir, Device, Runs, Threads, use_thr
 
 
 def demo(
-    data: Annotated[str, typer.Option("--data", metavar="digits|cifar10", help="digits needs no download; cifar10 trains `fast`.")] = "digits",
+    data: Annotated[str, typer.Option("--data", metavar="digits|cifar10", help="digits: no download; cifar10: trains `fast`.")] = "digits",
     data_dir: DataDir = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the run.")] = 0,
     name: Annotated[str | None, typer.Option("--name", help="Name of the run (default: demo, numbered where taken).")] = None,

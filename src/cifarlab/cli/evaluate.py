@@ -11,7 +11,7 @@ from cifarlab.cli.options import AsJson, DataDir, Device, RunPath, Threads, use_
 
 def evaluate(
     run: RunPath,
-    split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which images. Each reading of test is counted.")] = "test",
+    split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which images; readings of test are counted.")] = "test",
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,

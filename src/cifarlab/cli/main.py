@@ -66,6 +66,6 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     """Print `error: message` and leave with `code`; under --debug let the traceback through instead."""
     if os.environ.get("CIFARLAB_DEBUG") == "1" and code != 130:
-        raise  # noqa: PLE0704 - called from an except block
+        raise
     note(f"error: {message}", style="bold red")
     raise SystemExit(code)

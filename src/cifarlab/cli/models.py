@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cifarlab.cli.options import AsJson
 
 
@@ -10,7 +12,7 @@ def models(as_json: AsJson = False) -> None:
     from cifarlab.cli.terminal import write_json_out, write_table
     from cifarlab.models import create_model, measure_model, model_arguments, model_names, model_summary
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in model_names():
         size = measure_model(create_model(name))
         rows.append(

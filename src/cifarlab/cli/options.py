@@ -9,7 +9,7 @@ import typer
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder that holds the data; no other place is looked at.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores). Part of what makes a run repeatable.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores); equal runs need equal threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]

@@ -99,7 +99,12 @@ def training_progress() -> Iterator[TrainingProgress]:
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[detail]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[detail]}"),
+    )
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
         yield TrainingProgress(bar)
 

@@ -26,7 +26,7 @@ def recipes(
         return
     found = {each: get_recipe(each) for each in recipe_names()}
     if as_json:
-        write_json_out([{"name": each, "summary": recipe_summary(each), "recipe": recipe.model_dump(mode="json")} for each, recipe in found.items()])
+        write_json_out([{"name": each, "summary": recipe_summary(each), "recipe": found[each].model_dump(mode="json")} for each in found])
         return
     write_table(
         ["name", "data", "network", "length", "what it is"],

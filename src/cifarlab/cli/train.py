@@ -106,11 +106,12 @@ def say_trained(run: Any, *, as_json: bool) -> None:
     from cifarlab.cli.terminal import note, write_json_out
 
     status = run.status
-    validation = run.metrics["validation"] if "validation" in run.metrics else None
+    validation = run.metrics.get("validation")
     if as_json:
         write_json_out({"run": str(run.path), **status, "validation": validation})
         return
-    note(f"trained {status['parameters']:,} parameters for {status['epochs']} epochs in {clock(status['seconds'])}: {run.path}".replace(",", " "))
+    parameters = f"{status['parameters']:,}".replace(",", " ")
+    note(f"trained {parameters} parameters for {status['epochs']} epochs in {clock(status['seconds'])}: {run.path}")
     if validation is not None:
         note(headline(validation))
     if run.directory.report_file.exists():

@@ -37,7 +37,7 @@ class Dataset:
             raise DataError(f"{self.name}: images must be uint8 [N, H, W, 3], not {self.images.dtype} {list(self.images.shape)}")
         if self.labels.dtype != np.int64 or self.labels.shape != (n,) or self.sample_ids.shape != (n,):
             raise DataError(f"{self.name}: {n} images need {n} int64 labels and {n} sample ids")
-        if n and not (0 <= int(self.labels.min()) and int(self.labels.max()) < len(self.class_names)):
+        if n and not (int(self.labels.min()) >= 0 and int(self.labels.max()) < len(self.class_names)):
             raise DataError(
                 f"{self.name}: labels run from {self.labels.min()} to {self.labels.max()}, "
                 f"but there are {len(self.class_names)} classes (0 to {len(self.class_names) - 1})"

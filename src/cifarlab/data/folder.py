@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from cifarlab.data.dataset import Dataset, Images, Splits
+from cifarlab.data.dataset import Dataset, Splits
+from cifarlab.data.images import SUFFIXES, fit_image, read_image
 from cifarlab.data.splits import carve_validation
-from cifarlab.errors import DataError
+from cifarlab.errors import DataError, ImageError
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's names; nothing else is ever opened
-_ENDINGS: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif")
-_MAX_PIXELS: Final = 50_000_000
 _SHOWN: Final = 5
 
 
@@ -52,7 +47,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError(
             f"{folder}: found {len(names)} folders with images, and a classifier needs at least two classes. "
-            "Expected <class>/<image>, or train/<class>/<image> and test/<class>/<image>; images end in " + ", ".join(_ENDINGS)
+            "Expected <class>/<image>, or train/<class>/<image> and test/<class>/<image>; images end in " + ", ".join(SUFFIXES)
         )
     return names
 
@@ -61,7 +56,7 @@ def _image_files(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        found += [Path(parent, name) for name in sorted(names) if name.lower().endswith(_ENDINGS) and not name.startswith(".")]
+        found += [Path(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
     return found
 
 
@@ -71,9 +66,9 @@ def _read(root: Path, split: str, class_names: tuple[str, ...], size: int) -> Da
     unreadable: list[str] = []
     for number, (path, _) in enumerate(files):
         try:
-            images[number] = _decode(path, size)
-        except Exception as error:  # decoders raise nearly anything on damaged bytes
-            unreadable.append(f"{path} ({error})")
+            images[number] = fit_image(read_image(path), size=size)  # the rule by which prediction reads a photo
+        except ImageError as error:
+            unreadable.append(str(error))
     if unreadable:
         more = f"\n  ... and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
         raise DataError(
@@ -84,33 +79,3 @@ def _read(root: Path, split: str, class_names: tuple[str, ...], size: int) -> Da
     labels = np.array([label for _, label in files], dtype=np.int64)
     ids = np.array([path.relative_to(root).as_posix() for path, _ in files])
     return Dataset(name=root.resolve().name, images=images, labels=labels, class_names=class_names, sample_ids=ids)
-
-
-def _decode(path: Path, size: int) -> Images:
-    """One image file -> uint8 [size, size, 3]; its header is checked against the pixel cap before anything is decoded.
-
-    The same rule as prediction on a photo: central square in whole pixels, then bicubic with antialiasing.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that the cap below refuses
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, at most {_MAX_PIXELS} are allowed")
-            rgb = _as_rgb(ImageOps.exif_transpose(image))
-    side = min(rgb.size)
-    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-    square = rgb.crop((left, top, left + side, top + side))
-    if side != size:
-        square = square.resize((size, size), Image.Resampling.BICUBIC)
-    decoded: NDArray[np.uint8] = np.asarray(square, dtype=np.uint8)
-    return decoded
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16-bit grey is scaled rather than clipped, transparency is laid over white."""
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert("RGB")  # 65535 -> 255, rounded
-    if image.has_transparency_data:
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")

@@ -167,7 +167,7 @@ def _load_cifar10(data_dir: Path | None, download: bool, progress: Progress | No
         try:
             found = fetch_cifar10(progress=progress, note=note)
         except DownloadError as error:
-            raise DataError(f"CIFAR-10 is not on this machine, and it {str(error).replace('cannot', 'could not', 1)}") from error
+            raise DownloadError(f"CIFAR-10 is not on this machine; {error}") from error
     return read_cifar10(found)
 
 

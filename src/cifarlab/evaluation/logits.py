@@ -41,7 +41,7 @@ def predict_with_views(
     plain: list[Tensor] = []
     averaged: list[Tensor] = []
     done = 0
-    for batch in images.split(batch_size):
+    for batch in torch.split(images, batch_size):
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             single, several = predict_views(model, preprocess(batch.to(device)), views=views)
         plain.append(single.float().cpu())

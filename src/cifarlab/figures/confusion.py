@@ -66,7 +66,9 @@ def _write_numbers(axes: Axes, image: AxesImage, values: NDArray[np.float64], *,
     if points < _SMALLEST_TEXT:
         return
     colours = np.asarray(image.cmap(image.norm(values)))[..., :3]  # [K, K, 3]
-    bright = colours @ np.array([0.2126, 0.7152, 0.0722]) > 0.45
+    # WCAG 2 relative luminance; at 0.179 black and white text have the same contrast, 4.6, the least that any cell gets.
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    bright = linear @ np.array([0.2126, 0.7152, 0.0722]) > 0.179
     for row in range(k):
         for column in range(k):
             text = f"{values[row, column]:.{decimals}f}"

@@ -63,7 +63,7 @@ def orthogonalize(matrix: Tensor, *, steps: int = 3) -> Tensor:
     the matrix is on a device or processor that multiplies it faster; the iteration tolerates the rounding.
     """
     a, b, c = _QUINTIC
-    x = matrix.float()
+    x: Tensor = matrix.float()
     tall = x.shape[0] > x.shape[1]
     if tall:  # the smaller Gram matrix
         x = x.T

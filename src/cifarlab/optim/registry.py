@@ -42,9 +42,10 @@ def muon(
     (Page 2018; arXiv 2404.00498, section 3.4). `weight_decay` is what one step takes off a weight, as a fraction,
     at the full rate: the SGD groups get weight_decay / lr each, so that it falls with the schedule.
     """
-    filters, vectors, matrices = [], [], []
-    for parameter in _trainable(model):
-        (filters if parameter.ndim == 4 else vectors if parameter.ndim == 1 else matrices).append(parameter)
+    parameters = _trainable(model)
+    filters = [parameter for parameter in parameters if parameter.ndim == 4]
+    vectors = [parameter for parameter in parameters if parameter.ndim == 1]
+    matrices = [parameter for parameter in parameters if parameter.ndim not in (1, 4)]
     groups = [
         {"params": filters, "lr": lr, "momentum": momentum, "orthogonal": True},
         {"params": vectors, "lr": bias_lr, "momentum": sgd_momentum, "weight_decay": weight_decay / bias_lr},

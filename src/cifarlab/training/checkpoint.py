@@ -61,7 +61,9 @@ def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
             if isinstance(content, dict) and content.get("version") == CHECKPOINT_VERSION:
                 return content
             problems.append(f"{path.name}: not a checkpoint of version {CHECKPOINT_VERSION}")
-    raise RunError(f"{run.path} has no checkpoint to continue from ({'; '.join(problems)}). Train again with: cifarlab train {run.recipe_file}")
+    raise RunError(
+        f"{run.path} has no checkpoint to continue from ({'; '.join(problems)}). Train again with: cifarlab train {run.recipe_file}"
+    )
 
 
 def restore_state(content: dict[str, Any], plan: Plan) -> State:

@@ -52,7 +52,8 @@ def fit(
     noticed up to CHECK_EVERY steps late).
     """
     model, optimizer, per_epoch = plan.model, plan.optimizer, plan.loader.steps_per_epoch
-    state.sums = state.sums.to(plan.device)
+    # Apple's GPUs have no float64; float32 keeps the sums of an epoch to about six digits.
+    state.sums = state.sums.to(plan.device, torch.float32 if plan.device.type == "mps" else torch.float64)
     while state.step < plan.total_steps:
         epoch, start = divmod(state.step, per_epoch)
         plan.freeze_parameters(epoch * per_epoch)
@@ -67,7 +68,7 @@ def fit(
             logits = logits.float()
             loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
-            state.sums += _batch_sums(logits.detach(), labels)
+            state.sums += _batch_sums(logits.detach(), labels).to(state.sums.dtype)
             if (plan.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not torch.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss.item()} at step {state.step + 1} (epoch {epoch + 1}); lower the learning rate (--lr). "
@@ -93,7 +94,7 @@ def epoch_means(state: State) -> dict[str, float]:
 
 
 def _batch_sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """float64 [4]: see State.sums. The squared error is the mean over the K classes of each sample."""
+    """float32 [4]: see State.sums. The squared error is the mean over the K classes of each sample."""
     log_probabilities = F.log_softmax(logits, dim=1)
     own = log_probabilities.gather(1, labels[:, None]).squeeze(1)  # [B, K] -> [B]
     probabilities = log_probabilities.exp()
@@ -101,4 +102,4 @@ def _batch_sums(logits: Tensor, labels: Tensor) -> Tensor:
     squared = probabilities.square().sum(1) - 2 * own.exp() + 1
     right = (logits.argmax(1) == labels).sum()
     samples = torch.tensor(len(labels), device=logits.device)
-    return torch.stack([-own.double().sum(), right.double(), squared.double().sum() / logits.shape[1], samples.double()])
+    return torch.stack([-own.sum(), right, squared.sum() / logits.shape[1], samples])

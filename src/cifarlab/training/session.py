@@ -31,10 +31,12 @@ from cifarlab.training.signals import StopRequest
 class PredictLogits(Protocol):
     """The evaluate function that training receives: uint8 [N, H, W, C] -> logits float32 [N, K]."""
 
-    def __call__(self, model: nn.Module, preprocess: Preprocess, images: Tensor, *, batch_size: int, precision: str) -> NDArray[np.float32]: ...
+    def __call__(
+        self, model: nn.Module, preprocess: Preprocess, images: Tensor, *, batch_size: int, precision: str
+    ) -> NDArray[np.float32]: ...
 
 
-class Preempted(CifarlabError):
+class PreemptedError(CifarlabError):
     """A signal stopped the training after a step; its state is saved. exit_code is 128 + the signal's number."""
 
     def __init__(self, run: RunDirectory, *, signal_number: int, step: int, total_steps: int) -> None:
@@ -69,7 +71,7 @@ def train_run(
 
     Everything that can be refused is refused before the directory is made. `data_dir` is where `splits` came from,
     where it was named: evaluation looks there again. Raises UsageError, TrainingError,
-    RunError, or Preempted after SIGINT or SIGTERM.
+    RunError, or PreemptedError after SIGINT or SIGTERM.
     """
     check_recipe(recipe)
     arranged = arrange(recipe, splits)
@@ -152,9 +154,9 @@ class _Session:
                     self._save(state)
                     self.run.update_status(state="preempted", step=state.step)
                     assert stop.received is not None
-                    raise Preempted(self.run, signal_number=stop.received, step=state.step, total_steps=self.plan.total_steps)
+                    raise PreemptedError(self.run, signal_number=stop.received, step=state.step, total_steps=self.plan.total_steps)
                 self._finish(state)
-        except Preempted:
+        except PreemptedError:
             raise
         except BaseException as error:
             self.run.mark_failed(f"{type(error).__name__}: {error}")
@@ -226,4 +228,7 @@ def _checksums(arranged: ArrangedSplits) -> dict[str, str]:
 
 def _changed_recipe(path: Path, changed: list[str]) -> str:
     lines = "\n".join(f"  - {line}" for line in changed)
-    return f"{path} cannot be resumed with a changed recipe; nothing was changed. It differs in\n{lines}\nStart a new run with --name, or resume without these changes"
+    return (
+        f"{path} cannot be resumed with a changed recipe; nothing was changed. It differs in\n{lines}\n"
+        "Start a new run with --name, or resume without these changes"
+    )
