@@ -69,7 +69,7 @@ class Plan:
         areas = [(self.image_size(epoch) or 1) ** 2 for epoch in range(self.epochs)]
         lengths = [min(per_epoch, self.total_steps - epoch * per_epoch) for epoch in range(self.epochs)]
         done = [min(max(step - epoch * per_epoch, 0), lengths[epoch]) for epoch in range(self.epochs)]
-        return sum(map(operator.mul, areas, done)) / sum(map(operator.mul, areas, lengths))
+        return float(sum(map(operator.mul, areas, done)) / sum(map(operator.mul, areas, lengths)))
 
     def freeze_parameters(self, step: int) -> None:
         """Stop the gradients of parameters whose time is over at `step`; called at the start of an epoch."""
@@ -98,6 +98,7 @@ def build_plan(recipe: Recipe, arranged: ArrangedSplits, *, device: torch.device
     mean, std = _statistics(recipe, images)
     preprocess = Preprocess(mean=mean, std=std).to(device)
     model = _create(recipe, train)
+    _check_sizes(recipe, model, image_size=images.shape[1])
     fit = getattr(model, "fit_to_data", None)
     if callable(fit):
         with torch.no_grad():
@@ -139,7 +140,7 @@ def check_recipe(recipe: Recipe) -> None:
     Every problem is reported at once.
     """
     problems = []
-    model: nn.Module = nn.Linear(1, 1)
+    model: nn.Module | None = None
     try:
         with torch.random.fork_rng(devices=[]):
             model = create_model(recipe.model.name, arguments=recipe.model.arguments)
@@ -147,11 +148,12 @@ def check_recipe(recipe: Recipe) -> None:
         problems.append(str(error))
     try:
         optim = recipe.optim
-        create_optimizer(optim.name, model, lr=optim.lr, weight_decay=optim.weight_decay, arguments=optim.arguments)
+        probe = nn.Linear(1, 1) if model is None else model
+        create_optimizer(optim.name, probe, lr=optim.lr, weight_decay=optim.weight_decay, arguments=optim.arguments)
     except UsageError as error:
         problems.append(str(error))
-    names = [name for name, _ in model.named_parameters()]
-    if not problems:
+    if model is not None:
+        names = [name for name, _ in model.named_parameters()]
         for item in recipe.train.freeze:
             if not any(fnmatch.fnmatchcase(name, item.parameters) for name in names):
                 problems.append("train.freeze: no parameter matches; " + unknown("pattern", item.parameters, names))
@@ -196,6 +198,8 @@ def restore(description: dict[str, Any], weights: Path) -> tuple[nn.Module, Prep
             arguments=description["model"]["arguments"],
         )
         preprocess = Preprocess(mean=source["mean"], std=source["std"])
+        if len(preprocess.mean) != 3:
+            raise ValueError(f"mean and std must have 3 values, not {len(preprocess.mean)}")
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the model description is damaged: {error}") from error
     try:
@@ -227,14 +231,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cpu":
         # AVX512 alone emulates bfloat16, slower than fp32.
         found = torch.cpu.get_capabilities()
-        return (
-            "bf16"
-            if torch.backends.mkldnn.is_available()
-            and (  # type: ignore[no-untyped-call]
-                found.get("avx512_bf16") or found.get("amx_bf16")
-            )
-            else "fp32"
-        )
+        compiled = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return "bf16" if compiled and (found.get("avx512_bf16") or found.get("amx_bf16")) else "fp32"
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
@@ -245,6 +243,23 @@ def _statistics(recipe: Recipe, images: Tensor) -> tuple[tuple[float, ...], tupl
     mean, std = channel_statistics(images)
     # A channel that never varies carries nothing; dividing by its zero would.
     return mean, tuple(float(np.clip(value, 1 / 255, None)) for value in std)
+
+
+def _check_sizes(recipe: Recipe, model: nn.Module, *, image_size: int) -> None:
+    """Raise UsageError where the images are too small for the translation, or `model` cannot take a size of train.resolution."""
+    if recipe.augment.translate >= image_size:
+        raise UsageError(f"augment.translate={recipe.augment.translate}: allowed is 0 to {image_size - 1} for images of {image_size} px")
+    model.eval()  # a probe must not touch batch-norm statistics or draw random numbers
+    for size in sorted(set(recipe.train.resolution)):
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, 3, size, size))
+        except RuntimeError as error:
+            raise UsageError(
+                f"train.resolution={list(recipe.train.resolution)}: {recipe.model.name} built for {image_size} px cannot take "
+                f"{size} px ({str(error).splitlines()[0]}). Use larger sizes, or train.resolution=[] for the data's own"
+            ) from error
+    model.train()
 
 
 def _create(recipe: Recipe, train: Dataset) -> nn.Module:

@@ -74,7 +74,7 @@ def stall_after(count: int) -> Behaviour:
         handler.begin(206 if start else 200, length=len(rest), start=start if start else None)
         handler.wfile.write(rest[:count])
         handler.wfile.flush()
-        handler.loopback.released.wait(20)
+        handler.loopback.released.wait(60)
         handler.close_connection = True
 
     return behave

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cifar_copies import Copy, make_copy, pickled, python2_pickled, python_files, write_folder
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cifarlab.data.batch_pickle import load_batch_pickle, to_array
@@ -127,7 +127,7 @@ def _expect_data_or_data_error(raw: bytes) -> None:
 
 @given(raw=st.binary(max_size=400))
 @example(raw=b"\x80\x02}(U\x04dataNu.")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_bytes_raise_nothing_but_data_errors(raw: bytes) -> None:
     _expect_data_or_data_error(raw)
 
@@ -144,7 +144,7 @@ SEEDS = [_short(python2_pickled(COPY, "test_batch")), python_files(COPY)["batche
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_mutated_batches_raise_nothing_but_data_errors(data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -156,7 +156,7 @@ def test_mutated_batches_raise_nothing_but_data_errors(data: st.DataObject) -> N
 
 
 @given(cut=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_batch_cut_anywhere_is_damaged(cut: float) -> None:
     raw = pickled(COPY, "test_batch")
     with pytest.raises(DataError, match="damaged or something else"):

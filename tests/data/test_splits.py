@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifarlab.data.dataset import Dataset, Splits
@@ -30,7 +30,7 @@ def _ids(data: Dataset) -> set[str]:
 
 
 @given(counts=st.lists(st.integers(20, 60), min_size=2, max_size=6), fraction=st.floats(0.06, 0.9), seed=seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_validation_is_disjoint_complete_stratified_and_in_order(counts: list[int], fraction: float, seed: int) -> None:
     train = _dataset(counts)
     rest, validation = carve_validation(train, fraction, seed)
@@ -44,7 +44,7 @@ def test_validation_is_disjoint_complete_stratified_and_in_order(counts: list[in
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_validation_is_the_same_each_time_and_differs_between_seeds(seed: int) -> None:
     train = _dataset([100, 100])
     first, again, other = (carve_validation(train, 0.3, s)[1] for s in (seed, seed, seed + 1))
@@ -94,7 +94,7 @@ def test_a_negative_seed_is_refused() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=7), seed=seeds, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_subsets_are_nested_and_stratified_within_one(counts: list[int], seed: int, data: st.DataObject) -> None:
     train = _dataset(counts)
     n = len(train)

@@ -48,6 +48,7 @@ class Geometric:
 
         `generator_for(epoch, purpose)` gives the random generator; the plan depends on nothing else.
         """
+        assert self.translate < min(image_size), "reflect padding is narrower than the image"
         flip = shift = hole = None
         generator = generator_for(epoch, "augment")
         if self.flip == "random":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ class Loader:
     def __init__(self, dataset: Dataset, *, batch_size: int, augmentation: Augmentation, seed: int, device: torch.device) -> None:
         if batch_size < 1 or len(dataset) == 0:
             raise ValueError(f"a loader needs samples and a batch size of at least 1, not {len(dataset)} and {batch_size}")
-        self.images = torch.from_numpy(dataset.images).to(device)
+        self.images = torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self.augmentation = augmentation
         self.seed = seed

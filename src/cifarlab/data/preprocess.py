@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,10 @@ class Preprocess(nn.Module):
 
     def __init__(self, *, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
+        if len(mean) != len(std):
+            raise ValueError(f"mean and std must have one value per channel, not {len(mean)} and {len(std)}")
+        if not all(math.isfinite(value) for value in (*mean, *std)):
+            raise ValueError(f"mean and std must be finite, not {list(mean)} and {list(std)}")
         if min(std) <= 0:
             raise ValueError(f"std must be positive, not {list(std)}")
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +12,7 @@ from cifarlab.build import restore
 from cifarlab.config import read_recipe
 from cifarlab.data.dataset import Dataset
 from cifarlab.data.splits import ArrangedSplits
-from cifarlab.errors import RunError, UsageError, unknown
+from cifarlab.errors import BundleError, RunError, UsageError, unknown
 from cifarlab.evaluation.logits import predict_with_views
 from cifarlab.runs import Predictions, RunDirectory
 
@@ -38,7 +40,7 @@ def evaluate_run(
             f"the {split} split is not the one that {run.path} was set up with (checksum {checksum[:12]}, expected {str(expected)[:12]}). "
             "Point --data-dir to the same data"
         )
-    model, preprocess = restore(description, run.path / description["weights"])
+    model, preprocess = restore(description, _weights(run, description))
     model, preprocess = model.to(device), preprocess.to(device)
     if split == "test":
         run.count_test_read()
@@ -58,6 +60,13 @@ def evaluate_run(
     )
     predictions.save(run.predictions_file(split))
     return predictions
+
+
+def _weights(run: RunDirectory, description: dict[str, Any]) -> Path:
+    weights = description.get("weights")
+    if not isinstance(weights, str) or not (run.path / weights).resolve().is_relative_to(run.path.resolve()):
+        raise BundleError(f"{run.path / 'bundle.json'} is damaged: its weights must be a file inside {run.path}, not {weights!r}")
+    return run.path / weights
 
 
 def _split(arranged: ArrangedSplits, name: str) -> Dataset:

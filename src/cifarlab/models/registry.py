@@ -55,7 +55,7 @@ def create_model(name: str, *, num_classes: int = 10, image_size: int = 32, argu
         raise UsageError("\n".join(problems))
     try:
         return factory(num_classes=num_classes, image_size=image_size, **given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: more memory than there is
         raise UsageError(f"model {name} cannot be built with {given} for {image_size} px and {num_classes} classes: {error}") from error
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from cifarlab.models.registry import register
 
+NULL_SHARE = 1e-6  # a direction with less than this share of the largest variance carries no signal
+
 
 @register("speednet")
 def speednet(*, num_classes: int = 10, image_size: int = 32, widths: tuple[int, ...] = (64, 256, 256)) -> nn.Module:
@@ -59,8 +61,14 @@ class SpeedNet(nn.Module):
         patches = F.unfold(images.float(), kernel_size=2)  # [M, 3, S, S] -> [M, 12, (S-1)^2]
         patches = patches.transpose(1, 2).reshape(-1, 12)
         covariance = patches.T.double() @ patches.double() / len(patches)  # [12, 12]
-        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)  # ascending
         filters = (eigenvectors / torch.sqrt(eigenvalues + epsilon)).T.reshape(12, 3, 2, 2)
+        # Gray pictures have no variance in their colour directions. Such a channel would stay constant all the way up
+        # the dirac path, and every batch norm on it would multiply its gradient by 1 / sqrt(0 + eps). The directions
+        # that do vary take its place.
+        varying = filters[eigenvalues > NULL_SHARE * eigenvalues[-1]]
+        if 0 < len(varying) < 12:
+            filters = varying[torch.arange(12) % len(varying)]
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
 
 
@@ -89,6 +97,7 @@ def _conv3x3(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 def _bias_norm(channels: int) -> nn.BatchNorm2d:
     """Batch norm with a trained bias and a scale fixed at 1, its statistics following within a few steps."""
-    norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
+    # The record line uses epsilon 1e-12, which turns a channel without variance into infinite gradients.
+    norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=0.4)
     norm.weight.requires_grad_(False)
     return norm

@@ -23,8 +23,16 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[dict[str, Any]], *, steps: int = 3) -> None:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps must be a whole number of at least 1, not {steps!r}")
         self.newton_schulz_steps = steps
         super().__init__(params, {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0, "orthogonal": False})
+
+        for group in self.param_groups:
+            if not 0 <= group["momentum"] < 1:
+                raise ValueError(f"momentum must be at least 0 and below 1, not {group['momentum']!r}")
+            if group["lr"] < 0 or group["weight_decay"] < 0:
+                raise ValueError(f"rates and weight decay must not be negative, not {group['lr']!r} and {group['weight_decay']!r}")
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -45,7 +45,8 @@ def fit(
     listener: Listener,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train `plan.model` from `state` to the end; True when done, False when `stop_requested` ended it after a step.
+    """Train `plan.model` from `state` to the end; True when done, False when `stop_requested` ended it after a step
+    (after the epoch's end where that step was its last).
 
     `end_epoch(state, epoch)` is called after each epoch (from 0): it validates, records and saves. Raises
     TrainingError, naming the step, where the loss is not finite; the step is then not taken (on a GPU it may be
@@ -80,10 +81,13 @@ def fit(
             listener.step(state, plan)
             if state.step >= plan.total_steps:
                 break
-            if stop_requested():
+            if state.step % per_epoch and stop_requested():
                 return False
         end_epoch(state, epoch)
         state.sums.zero_()
+        # A stop at an epoch's last step waits until here: a resume begins with the next epoch and would not close this one.
+        if state.step < plan.total_steps and stop_requested():
+            return False
     return True
 
 

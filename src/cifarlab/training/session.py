@@ -18,7 +18,7 @@ from cifarlab.config import Recipe, differences, parse_recipe, read_recipe
 from cifarlab.data.dataset import Splits
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.data.splits import ArrangedSplits
-from cifarlab.errors import CifarlabError, RunError, UsageError
+from cifarlab.errors import CifarlabError, RunError, TrainingError, UsageError
 from cifarlab.metrics import accuracy, cross_entropy, mse, softmax
 from cifarlab.models import measure_model
 from cifarlab.runs import RunDirectory, write_json
@@ -119,12 +119,11 @@ def resume_run(
         if changed := differences(parse_recipe(content["recipe"], source="checkpoint"), own):
             raise UsageError(_changed_recipe(path, changed))
         arranged = arrange(own, load(own))
-        if content["data_checksum"] != arranged.train.checksum:
-            raise RunError(f"{path} was trained on other data: the checksum of the training images differs. Nothing was changed")
+        _refuse_other_data(run, content["data_checksum"], arranged)
         plan = build_plan(own, arranged, device=device)
         state = restore_state(content, plan)
         run.rewrite_epochs(state.rows)
-        run.update_status(state="running")
+        run.update_status(state="running", error=None)
         return _Session(run, own, arranged, plan, predict, listener or SilentListener()).run_to_end(state, on_stop)
 
 
@@ -143,6 +142,7 @@ class _Session:
         self._clock = time.perf_counter() - state.seconds  # as if all of it had run in this process
         self._checksum = self.arranged.train.checksum
         self._epoch_begun = state.seconds
+        self._samples_before = float(state.sums[3])  # of the running epoch, by an earlier process
         try:
             with StopRequest(on_stop) as stop:
                 if state.step == 0:
@@ -166,9 +166,11 @@ class _Session:
     def _end_epoch(self, state: State, epoch: int) -> None:
         """Validate, write the row, keep the best weights, save. The checkpoint comes last: it vouches for the rest."""
         trained = time.perf_counter() - self._clock - self._epoch_begun
-        samples = float(state.sums[3])
+        samples = float(state.sums[3]) - self._samples_before
+        self._samples_before = 0.0
         row: dict[str, Any] = {"epoch": epoch + 1, "step": state.step, "learning_rate": self.plan.optimizer.param_groups[0]["lr"]}
         row |= epoch_means(state) | self._validate()
+        self._refuse_non_finite(row)
         state.seconds = self._epoch_begun = time.perf_counter() - self._clock
         row |= {"seconds": round(state.seconds, 3), "images_per_second": round(samples / trained, 1)}
         state.rows.append(row)
@@ -192,11 +194,22 @@ class _Session:
             batch_size=self.recipe.evaluate.batch_size,
             precision=self.plan.precision,
         )
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(("validation_loss", "validation_accuracy", "validation_mse"), float("nan"))
         return {
             "validation_loss": cross_entropy(logits, validation.labels),
             "validation_accuracy": accuracy(logits, validation.labels),
             "validation_mse": mse(softmax(logits), validation.labels),
         }
+
+    def _refuse_non_finite(self, row: dict[str, Any]) -> None:
+        """Before anything is recorded: the loss of a step cannot show what that step itself has done to the weights."""
+        finite = [torch.isfinite(tensor).all() for tensor in self.plan.model.state_dict().values()]
+        if not torch.stack(finite).all() or not all(np.isfinite(value) for value in row.values() if value is not None):
+            raise TrainingError(
+                f"the weights or their answers are not finite after step {row['step']} (epoch {row['epoch']}); "
+                "lower the learning rate (--lr). The checkpoint of the last whole epoch is kept"
+            )
 
     def _save(self, state: State) -> None:
         state.seconds = time.perf_counter() - self._clock
@@ -224,6 +237,17 @@ def _checksums(arranged: ArrangedSplits) -> dict[str, str]:
     if arranged.validation is not None:
         checksums["checksum_validation"] = arranged.validation.checksum
     return checksums
+
+
+def _refuse_other_data(run: RunDirectory, train_checksum: str, arranged: ArrangedSplits) -> None:
+    recorded = {**run.read_json("env.json"), "checksum_train": train_checksum}
+    for key, checksum in _checksums(arranged).items():
+        if recorded.get(key) != checksum:
+            split = key.removeprefix("checksum_")
+            raise RunError(
+                f"{run.path} was set up with other data: the checksum of the {split} images differs. Nothing was changed; "
+                "point --data-dir to the same data, or start a new run with --name"
+            )
 
 
 def _changed_recipe(path: Path, changed: list[str]) -> str:
