@@ -11,13 +11,15 @@ import numpy as np
 from cifarlab.build import arrange, check_recipe, choose_device
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.config import Recipe, override, read_recipe
-from cifarlab.data import ArrangedSplits, Splits, load_splits
+from cifarlab.data import ArrangedSplits, Splits, dataset_names, load_splits
+from cifarlab.errors import UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
 from cifarlab.runs import RunDirectory
 from cifarlab.training import Listener, resume_run, train_run
 
+EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
@@ -33,7 +35,7 @@ class Metrics(Mapping[str, dict[str, Any]]):
         file = self._run.path / "metrics.json"
         stored = self._run.directory.read_json("metrics.json") if file.exists() else {}
         if split not in stored:
-            if split not in ("validation", "test"):
+            if split not in EVALUATED:
                 raise KeyError(split)
             return evaluate(self._run, split=split)
         metrics: dict[str, Any] = stored[split]
@@ -81,8 +83,9 @@ def resolve_recipe(
     base = recipe if isinstance(recipe, Recipe) else get_recipe(str(recipe))
     changes: dict[str, object] = dict(overrides or {})
     if data is not None:
-        # A path keeps its meaning when the run is evaluated from another folder.
-        changes["data.name"] = str(Path(data).expanduser().resolve()) if "/" in data or Path(data).exists() else data
+        # A path keeps its meaning when the run is evaluated from another folder; a name stays one beside a folder called so.
+        is_path = data not in dataset_names() and data and ("/" in data or Path(data).exists())
+        changes["data.name"] = str(Path(data).expanduser().resolve()) if is_path else data
     if seed is not None:
         changes["seed"] = seed
     resolved = override(base, changes)
@@ -168,6 +171,8 @@ def evaluate(
 
     A reading of the test split is counted in the run. Raises UsageError, DataError, RunError or BundleError.
     """
+    if split not in EVALUATED:
+        raise UsageError(unknown("split", split, EVALUATED))
     opened = run if isinstance(run, Run) else Run(run)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
     evaluate_run(opened.directory, arranged, split, device=choose_device(device), progress=progress)

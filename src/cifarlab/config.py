@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cifarlab.errors import ConfigError, UsageError, unknown
 
+LONGEST: Final = 1_000_000  # epochs, steps or percent: more is a slip of the key, and would overflow what counts steps
 _DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ep|st|%)\s*")
 
 
@@ -35,7 +46,10 @@ class Duration:
         if match is None:
             raise ValueError(f"a duration is epochs ('8ep' or 8), steps ('500st') or a share of the run ('5%'), not {given!r}")
         unit: Any = match.group(2)
-        return cls(float(match.group(1)), unit)
+        value = float(match.group(1))
+        if value > LONGEST:
+            raise ValueError(f"a duration is at most {LONGEST} epochs, steps or percent, not {given!r}")
+        return cls(value, unit)
 
     def steps(self, *, steps_per_epoch: int, total_steps: int | None = None) -> int:
         """This length in optimizer steps, rounded; "%" needs `total_steps`."""
@@ -60,17 +74,38 @@ class Duration:
 
 
 DurationField = Annotated[Duration, PlainValidator(Duration.parse), PlainSerializer(str)]
-Arguments = dict[str, bool | int | float | str | list[int] | list[float] | None]
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 reads 1e-3 as a string; people mean the number, also inside lists and mappings."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value.strip()):
+        return float(value)
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _number(item) for key, item in value.items()}
+    return value
+
+
+Arguments = Annotated[dict[str, bool | int | float | str | list[int] | list[float] | None], BeforeValidator(_number)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, arbitrary_types_allowed=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object) -> object:
+        # No field of a section is true or false, but Python would take true for the number 1.
+        if isinstance(value, bool):
+            raise ValueError(f"must not be {str(value).lower()}; quote it if the text is meant")
+        return value
+
 
 class DataConfig(_Section):
     """Which images, and how the training split is cut. The test split is never cut and never trained on."""
 
-    name: str = Field("cifar10", description="dataset: cifar10, digits, or a path")
+    name: str = Field("cifar10", min_length=1, description="dataset: cifar10, digits, or a path")
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training split set aside for validation")
     train_size: int | None = Field(None, ge=2, description="train on so many images; smaller subsets are contained in larger ones")
     classes: tuple[str, ...] | None = Field(None, description="keep these classes only, renumbered in this order")
@@ -181,7 +216,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return parse_recipe(path.read_text(encoding="utf-8"), source=str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(
+            f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}. List the recipes with: cifarlab recipes"
+        ) from error
 
 
 def override(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
@@ -251,13 +288,6 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _number(value: object) -> object:
-    """YAML 1.1 reads 1e-3 as a string; people mean the number."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value.strip()):
-        return float(value)
-    return value
-
-
 def _assign(values: dict[str, Any], key: str, value: object) -> str | None:
     """Set a dotted key in place; returns the problem, if there is one."""
     *path, last = key.split(".")
@@ -281,7 +311,8 @@ def _validate(values: Mapping[str, Any], source: str, problems: list[str] | None
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        found += [_explain(detail) for detail in error.errors()]
+        # A wrong argument fails once for each type that it could have had: one line for all of them.
+        found += dict.fromkeys(_explain(detail) for detail in error.errors())
     if found:
         raise ConfigError(found, source=source)
     return recipe
@@ -296,5 +327,8 @@ def _explain(detail: Any) -> str:
         return unknown("option", key, allowed)
     if detail["type"] == "missing":
         return f"{key} is missing"
+    if len(location) > 3 and location[1] == "arguments":
+        given = detail["input"] if len(location) == 4 else "a list of something else"
+        return f"{'.'.join(location[:3])}: must be true, false, a finite number, text, a list of numbers or null (given: {given!r})"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f" (given: {detail['input']!r})")

@@ -7,7 +7,7 @@
       metrics.json  classification_report.txt  confusion_matrix.csv
       figures/*.png, *.svg  report.html
 
-Everything that replaces a file does so atomically: a reader sees the old file or the new one, whole.
+Everything that replaces a file does so atomically (cifarlab.files): a reader sees the old file or the new one, whole.
 """
 
 from __future__ import annotations
@@ -18,81 +18,26 @@ import io
 import json
 import os
 import re
-import tempfile
+import shutil
+import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.errors import RunError, UsageError, nearest
+from cifarlab.files import atomic_writer, try_lock, write_json, write_text
 
 SCHEMA_VERSION: Final = 1
 STATES: Final = ("running", "done", "failed", "preempted")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Json = dict[str, Any]
-
-
-@contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes `path`'s place when the block ends without an error.
-
-    Temporary file in the same folder, fsync, rename, fsync of the folder: after a crash or a full disk
-    `path` holds what it held before. Raises RunError where the system refuses (disk full, permission).
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as file:
-            # mkstemp gives 0600; a run directory is meant to be read by others as any other file is.
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
-        _fsync_folder(path.parent)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}. What was there before is untouched; "
-            "free some space or choose another place with --runs DIR"
-        ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically."""
-    with atomic_writer(path) as file:
-        file.write(text.encode())
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON to `path` atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows cannot open a folder; its rename is already durable
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +96,7 @@ class Predictions:
                 )
         except FileNotFoundError:
             raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise RunError(f"{path} is not a readable predictions file ({error}). Make it again with: cifarlab evaluate") from error
 
 
@@ -209,9 +154,13 @@ class RunDirectory:
         except OSError as error:
             raise RunError(f"cannot create {path}: {error.strerror or error}. Choose another place with --runs DIR") from error
         run = cls(path)
-        write_text(run.recipe_file, recipe_yaml)
-        write_json(path / "env.json", env)
-        run.update_status(schema=SCHEMA_VERSION, state="running", test_reads=0)
+        try:
+            write_text(run.recipe_file, recipe_yaml)
+            write_json(path / "env.json", env)
+            run.update_status(schema=SCHEMA_VERSION, state="running", test_reads=0)
+        except RunError:
+            shutil.rmtree(path, ignore_errors=True)  # half a run would only keep its name taken
+            raise
         return run
 
     @classmethod
@@ -221,7 +170,8 @@ class RunDirectory:
             siblings = [p.name for p in path.parent.iterdir() if (p / "status.json").exists()] if path.parent.is_dir() else []
             match = nearest(path.name, siblings)
             hint = f" Did you mean {path.parent / match}?" if match else ""
-            raise UsageError(f"no run at {path}: there is no such folder.{hint}")
+            reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
+            raise UsageError(f"no run at {path}: {reason}.{hint}")
         run = cls(path)
         if not (path / "status.json").exists() or not run.recipe_file.exists():
             raise UsageError(f"{path} is not a run directory: it has no status.json and recipe.yaml")
@@ -269,16 +219,9 @@ class RunDirectory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing; raises RunError where another process is training it."""
-        try:
-            import fcntl
-        except ImportError:  # Windows: two trainings of one run are not detected there
-            yield
-            return
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first") from None
+        with (self.path / ".lock").open("a+b") as file:
+            if not try_lock(file):
+                raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first")
             yield
 
     def count_test_read(self) -> int:
@@ -306,7 +249,7 @@ class RunDirectory:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()  # bytes that are no text fail as JSON
         rows: list[Json] = []
         for number, line in enumerate(lines, start=1):
             try:

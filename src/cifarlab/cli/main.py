@@ -3,6 +3,7 @@ so that `cifarlab --help` answers without loading PyTorch."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -49,6 +50,8 @@ def options(
 
 def main() -> None:
     """Run the command line; user errors become one message and an exit code, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold bytes that no encoding can print
     try:
         app()
     except CifarlabError as error:

@@ -14,10 +14,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout inste
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]
 
+MOST_THREADS = 1024  # PyTorch ends the process where the system refuses it another thread
+
 
 def use_threads(threads: int | None) -> None:
     """Fix PyTorch's number of CPU threads before anything is computed."""
     if threads is not None:
+        from cifarlab.errors import UsageError
+
+        if threads > MOST_THREADS:
+            raise UsageError(f"--threads {threads}: allowed is 1 to {MOST_THREADS}; more than the processor has cores is slower")
+
         import torch
 
         torch.set_num_threads(threads)

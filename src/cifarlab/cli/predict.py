@@ -31,7 +31,10 @@ def predict(
     from cifarlab import api
     from cifarlab.cli.terminal import note, write_json_out
     from cifarlab.data.images import expand_inputs
+    from cifarlab.errors import UsageError
 
+    if "" in images:  # Path("") would be the current folder
+        raise UsageError("an image's path is empty; name image files or directories, or '-' for a list on standard input")
     predictor = api.load(model, device=device)
     files = expand_inputs(images, stdin=sys.stdin)
     views = predictor.tta if tta else "none"

@@ -74,7 +74,7 @@ def _run(
         if resume is not None:
             run = api.Run(resume)
             wanted = None
-            if recipe is not None or changes or seed is not None:
+            if recipe is not None or data is not None or changes or seed is not None:
                 base = run.recipe if recipe is None else recipe
                 wanted = api.resolve_recipe(base, data=data, seed=seed, overrides=changes)
             if run.status["state"] == "done":

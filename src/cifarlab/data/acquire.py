@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from cifarlab.errors import DownloadError
+from cifarlab.files import replace_durably, try_lock
 
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
@@ -260,13 +260,7 @@ def _put_in_place(part: Path, destination: Path) -> None:
     with _writing(destination):
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part, destination)
-        if os.name == "posix":
-            descriptor = os.open(destination.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        replace_durably(part, destination)
 
 
 @contextlib.contextmanager
@@ -280,31 +274,9 @@ def _lock(destination: Path, note: Note | None) -> Iterator[None]:
         with _writing(path):
             file = stack.enter_context(path.open("a+b"))
         waiting = False
-        while not _try_lock(file):
+        while not try_lock(file):
             if not waiting and note is not None:
                 note(f"another process is downloading {destination.name}; waiting for it")
             waiting = True
             time.sleep(_LOCK_POLL)
         yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

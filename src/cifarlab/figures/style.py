@@ -23,7 +23,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cifarlab.errors import UsageError
-from cifarlab.runs import atomic_writer
+from cifarlab.files import atomic_writer
 
 # Okabe and Ito (2008), "Color universal design"
 BLUE: Final = "#0072B2"

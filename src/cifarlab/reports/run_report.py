@@ -13,11 +13,12 @@ import numpy as np
 import yaml
 
 from cifarlab.errors import RunError
+from cifarlab.files import write_text
 from cifarlab.reports import markup
 from cifarlab.reports.page import page
 from cifarlab.reports.run_figures import Drawn, ReportImages, draw_run_figures
 from cifarlab.reports.tables import load_predictions, metrics_of
-from cifarlab.runs import Predictions, RunDirectory, write_text
+from cifarlab.runs import Predictions, RunDirectory
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.errors import RunError
+from cifarlab.files import write_json, write_text
 from cifarlab.metrics import confusion_matrix, format_classification_report, score_predictions
-from cifarlab.runs import Predictions, RunDirectory, write_json, write_text
+from cifarlab.runs import Predictions, RunDirectory
 
 SPLITS: Final = ("test", "validation")  # the first that a run has predictions for is the one that its report is about
 

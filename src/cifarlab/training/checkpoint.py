@@ -16,7 +16,8 @@ from torch import nn
 
 from cifarlab.build import Plan
 from cifarlab.errors import RunError
-from cifarlab.runs import RunDirectory, atomic_writer
+from cifarlab.files import atomic_writer
+from cifarlab.runs import RunDirectory
 from cifarlab.training.loop import State
 
 CHECKPOINT_VERSION = 1

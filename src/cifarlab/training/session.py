@@ -19,9 +19,10 @@ from cifarlab.data.dataset import Splits
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.data.splits import ArrangedSplits
 from cifarlab.errors import CifarlabError, RunError, TrainingError, UsageError
+from cifarlab.files import write_json
 from cifarlab.metrics import accuracy, cross_entropy, mse, softmax
 from cifarlab.models import measure_model
-from cifarlab.runs import RunDirectory, write_json
+from cifarlab.runs import RunDirectory
 from cifarlab.training.checkpoint import load_checkpoint, restore_state, save_checkpoint, save_weights
 from cifarlab.training.environment import describe_environment
 from cifarlab.training.loop import Listener, State, epoch_means, fit
