@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from cifarlab.build import arrange, check_recipe, choose_device
 from cifarlab.bundle import Predictor, load_predictor
@@ -150,6 +151,8 @@ def resume(
 ) -> Run:
     """Continue an interrupted run from its last checkpoint; see `train`. A `recipe` that differs from the run's is refused."""
     run = Run(path)
+    if note is not None:
+        _say_what_differs(run, note)
     splits = _load_again(run, data_dir, progress=progress, note=note)
     directory = resume_run(
         run.path, lambda _: splits, device=choose_device(device), predict=predict_logits, recipe=recipe, listener=listener, on_stop=on_stop
@@ -203,6 +206,15 @@ def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device
         if report:
             write_run_report(directory, images=_report_images(directory, arranged))
     return Run(directory.path)
+
+
+def _say_what_differs(run: Run, note: Note) -> None:
+    """Exact resume holds for the same PyTorch and threads; elsewhere sums are rounded in another order."""
+    recorded = run.directory.read_json("env.json")
+    for key, now in (("torch", torch.__version__), ("threads", torch.get_num_threads())):
+        then = recorded.get(key)
+        if then is not None and str(then) != str(now):
+            note(f"this run began with {key} {then} and goes on with {now}: its weights will differ in rounding from an unbroken run's")
 
 
 def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | None = None, note: Note | None = None) -> Splits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -62,7 +63,8 @@ class Duration:
         return round(self.value / 100 * total_steps)
 
     def __str__(self) -> str:
-        return f"{self.value:g}{self.unit}"
+        # Every digit, and no exponent: parse reads it back equal.
+        return f"{Decimal(repr(self.value)).normalize():f}{self.unit}"
 
     __repr__ = __str__
 
@@ -312,13 +314,13 @@ def _validate(values: Mapping[str, Any], source: str, problems: list[str] | None
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         # A wrong argument fails once for each type that it could have had: one line for all of them.
-        found += dict.fromkeys(_explain(detail) for detail in error.errors())
+        found += dict.fromkeys(_explain(detail, values) for detail in error.errors())
     if found:
         raise ConfigError(found, source=source)
     return recipe
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: Any, values: Mapping[str, Any]) -> str:
     """One pydantic error in the house's words: key, what was given, what is allowed."""
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location)
@@ -328,7 +330,7 @@ def _explain(detail: Any) -> str:
     if detail["type"] == "missing":
         return f"{key} is missing"
     if len(location) > 3 and location[1] == "arguments":
-        given = detail["input"] if len(location) == 4 else "a list of something else"
+        given = values[location[0]]["arguments"][location[2]]
         return f"{'.'.join(location[:3])}: must be true, false, a finite number, text, a list of numbers or null (given: {given!r})"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f" (given: {detail['input']!r})")

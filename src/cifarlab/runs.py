@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -219,7 +218,11 @@ class RunDirectory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing; raises RunError where another process is training it."""
-        with (self.path / ".lock").open("a+b") as file:
+        try:
+            lock = (self.path / ".lock").open("a+b")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / '.lock'}: {error.strerror or error}") from error
+        with lock as file:
             if not try_lock(file):
                 raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first")
             yield

@@ -97,9 +97,8 @@ def load_predictor(path: Path, *, device: torch.device) -> Predictor:
 def _no_model(path: Path) -> str:
     siblings = [found.parent.name for found in path.parent.glob("*/bundle.json")] if path.parent.is_dir() else []
     match = nearest(path.name, siblings)
+    reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
     if path.is_dir():
         reason = "it has no bundle.json"
-    else:
-        reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
     hint = f" Did you mean {path.parent / match}?" if match else ""
     return f"{path} is not a trained model: {reason}.{hint} Give a run directory such as runs/demo (train one with: cifarlab demo)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -46,6 +47,10 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         table.add_column(column, justify="right" if column in right else "left")
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
-    # Into a pipe or file the table keeps its natural width; a terminal folds it to fit.
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    # Into a pipe or file the table keeps its natural width, without the blanks that fill lines on a terminal.
+    text = io.StringIO()
+    Console(file=text, highlight=False, width=400).print(table)
+    sys.stdout.write("\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n") + "\n\n")

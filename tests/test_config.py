@@ -1,0 +1,324 @@
+"""The recipe: durations, YAML, overrides, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cifarlab.config import (
+    Duration,
+    ModelConfig,
+    Recipe,
+    TrainConfig,
+    differences,
+    option_keys,
+    override,
+    parse_assignments,
+    parse_recipe,
+    read_recipe,
+)
+from cifarlab.errors import ConfigError, UsageError
+from cifarlab.recipes import get_recipe, recipe_names
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return Recipe(model=ModelConfig(name="speednet"))
+
+
+# -- durations ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [("8ep", 8, "ep"), ("500st", 500, "st"), ("5%", 5, "%"), (" 2.5 ep ", 2.5, "ep"), (8, 8, "ep"), (0.5, 0.5, "ep")],
+)
+def test_duration_is_read_with_its_unit(text: object, value: float, unit: str) -> None:
+    duration = Duration.parse(text)
+    assert (duration.value, duration.unit) == (value, unit)
+
+
+def test_duration_of_a_duration_is_itself() -> None:
+    assert Duration.parse(Duration(3, "st")) == Duration(3, "st")
+
+
+@pytest.mark.parametrize("text", ["", "8", "ep", "-1ep", "8 epochs", "8EP", "1e3ep", "nan", "²ep", True, None, [8], float("nan"), float("inf")])
+def test_duration_without_a_known_unit_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a duration is epochs"):
+        Duration.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1000001ep", "9" * 400 + "st", 10**30])
+def test_duration_beyond_counting_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="at most 1000000"):
+        Duration.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"), [("8ep", 80), ("0.25ep", 2), ("0.26ep", 3), ("7st", 7), ("50%", 30), ("0%", 0)]
+)
+def test_duration_in_steps(duration: str, steps: int) -> None:
+    assert Duration.parse(duration).steps(steps_per_epoch=10, total_steps=60) == steps
+
+
+def test_a_share_needs_the_whole() -> None:
+    with pytest.raises(ValueError, match="share of the run"):
+        Duration(5, "%").steps(steps_per_epoch=10)
+
+
+def test_equal_durations_have_one_hash() -> None:
+    assert len({Duration(1, "ep"), Duration.parse("1ep"), Duration(1, "st")}) == 2
+
+
+@pytest.mark.parametrize("duration", ["0ep", "0st", "50%"])
+def test_training_needs_an_absolute_length(recipe: Recipe, duration: str) -> None:
+    with pytest.raises(ConfigError, match="positive number of epochs"):
+        override(recipe, {"train.duration": duration})
+
+
+# -- YAML -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_yaml_gives_the_recipe_back(name: str) -> None:
+    assert parse_recipe(get_recipe(name).to_yaml()) == get_recipe(name)
+
+
+positive = st.floats(min_value=1e-300, max_value=1e300)
+argument = st.one_of(st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.none(), st.lists(st.integers(1, 999), min_size=1))
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+        "data.classes": st.none() | st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), max_size=3),
+        "data.train_size": st.none() | st.integers(2, 10**6),
+        "optim.lr": positive,
+        "optim.arguments.momentum": argument,
+        "model.arguments.widths": argument,
+        "schedule.warmup": st.builds(lambda value, unit: f"{value}{unit}", st.integers(0, 9999), st.sampled_from(["ep", "st", "%"])),
+        "schedule.final": st.floats(0, 1),
+        "train.duration": st.integers(1, 999) | st.builds("{}st".format, st.integers(1, 999)),
+        "train.resolution": st.lists(st.integers(8, 512), max_size=4),
+        "train.freeze": st.lists(st.fixed_dictionaries({"parameters": st.just("whiten.*"), "after": st.just("3ep")}), max_size=2),
+        "seed": st.integers(0, 2**63 - 1),
+    },
+)
+
+
+@given(name=st.sampled_from(recipe_names()), changes=changes)
+def test_yaml_gives_any_changed_recipe_back(name: str, changes: Mapping[str, object]) -> None:
+    changed = override(get_recipe(name), changes)
+    assert parse_recipe(changed.to_yaml()) == changed
+
+
+@given(given=st.floats(0, 10**6) | st.integers(1, 10**6), unit=st.sampled_from(["ep", "st"]))
+def test_duration_survives_its_text(given: float, unit: Any) -> None:
+    duration = Duration(given, unit)
+    assert Duration.parse(str(duration)) == duration
+
+
+@pytest.mark.parametrize("text", ["3", "[1, 2]", "", "just words"])
+def test_yaml_that_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="a recipe is a mapping of sections"):
+        parse_recipe(text, source="r.yaml")
+
+
+def test_broken_yaml_is_named_with_its_source() -> None:
+    with pytest.raises(ConfigError, match=r"r\.yaml: 1 problem\n  - not YAML"):
+        parse_recipe("model: [unclosed", source="r.yaml")
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not YAML"):
+        parse_recipe(f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{tmp_path / 'canary'}']]")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_keys_of_a_file_come_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe("model: {name: speednet}\noptim: {lrr: 3}\nsead: 1\n", source="r.yaml")
+    assert len(caught.value.problems) == 2
+    assert "unknown option 'optim.lrr'; did you mean 'optim.lr'?" in caught.value.problems[0]
+    assert "unknown option 'sead'; did you mean 'seed'?" in caught.value.problems[1]
+
+
+def test_a_recipe_needs_a_model() -> None:
+    with pytest.raises(ConfigError, match="model is missing"):
+        parse_recipe("seed: 1")
+
+
+def test_scientific_notation_in_a_file_is_a_number() -> None:
+    read = parse_recipe("model: {name: m}\noptim: {lr: 1e-3, arguments: {epsilon: 1e-7, betas: [1e-1, 2E-1]}}")
+    assert read.optim.lr == 0.001
+    assert read.optim.arguments == {"epsilon": 1e-7, "betas": [0.1, 0.2]}
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_recipe_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(get_recipe("digits").to_yaml())
+    assert read_recipe(file) == get_recipe("digits")
+
+
+def test_missing_recipe_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the recipe .*nope\.yaml: No such file"):
+        read_recipe(tmp_path / "nope.yaml")
+
+
+def test_folder_in_place_of_a_recipe_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Is a directory"):
+        read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\x01", b"\x80\x04\x95", b"\x00\x00"])
+def test_binary_recipe_file(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"r\.yaml"):
+        read_recipe(file)
+
+
+# -- overrides ------------------------------------------------------------------------------------------------------
+
+
+def test_override_changes_what_it_names_and_nothing_else(recipe: Recipe) -> None:
+    changed = override(recipe, {"optim.lr": 0.5, "model.arguments.widths": [8, 8, 8]})
+    assert changed.optim.lr == 0.5
+    assert changed.model.arguments == {"widths": [8, 8, 8]}
+    assert recipe.optim.lr == 0.001
+    assert differences(recipe, changed) == ["optim.lr: 0.001 -> 0.5", "model.arguments.widths: None -> [8, 8, 8]"]
+
+
+def test_override_reports_everything_at_once(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(recipe, {"opt.lr": 3, "trian.batch_size": 2, "optim.lr": -1, "train.batch_size": "many", "augment.flip": "up"})
+    problems = caught.value.problems
+    assert len(problems) == 5
+    assert problems[0].startswith("unknown option 'opt.lr'; did you mean 'optim.lr'?")
+    assert problems[1].startswith("unknown option 'trian.batch_size'; did you mean 'train.batch_size'?")
+    assert {problem.partition(":")[0] for problem in problems[2:]} == {"optim.lr", "train.batch_size", "augment.flip"}
+    assert any("'none', 'random' or 'alternating' (given: 'up')" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("key", ["", ".", "optim.", ".lr", "optim.lr.x", "ünï", "model_config", "optim.arguments.a.b", "train.freeze.0"])
+def test_odd_keys_are_unknown_options(recipe: Recipe, key: str) -> None:
+    with pytest.raises(ConfigError, match="unknown option"):
+        override(recipe, {key: 1})
+
+
+@pytest.mark.parametrize("key", ["train", "optim.arguments"])
+def test_a_section_is_no_value(recipe: Recipe, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is a section, not a value"):
+        override(recipe, {key: 3})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optim.lr", float("nan")),
+        ("optim.lr", float("inf")),
+        ("optim.lr", 0),
+        ("optim.lr", [1]),
+        ("optim.lr", None),
+        ("optim.lr", True),
+        ("seed", True),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("seed", 1.5),
+        ("train.batch_size", 0),
+        ("train.resolution", 32),
+        ("train.resolution", [4]),
+        ("data.validation", 1),
+        ("data.validation", -0.1),
+        ("data.train_size", 1),
+        ("data.name", ""),
+        ("data.classes", "deer"),
+        ("augment.translate", 2.5),
+        ("name", 3),
+    ],
+)
+def test_wrong_values_name_their_key(recipe: Recipe, key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(recipe, {key: value})
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(key)
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, "x"], float("nan"), [[1]]])
+def test_a_wrong_argument_is_one_problem(recipe: Recipe, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        override(recipe, {"model.arguments.widths": value})
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith("model.arguments.widths: must be true, false, a finite number")
+    assert caught.value.problems[0].endswith(f"(given: {value!r})")
+
+
+def test_selection_by_validation_needs_validation(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match=r"train\.select=best needs a validation split"):
+        override(recipe, {"data.validation": 0, "train.select": "best"})
+    assert override(recipe, {"data.validation": 0, "train.select": "last"}).data.validation == 0
+
+
+def test_option_keys_can_all_be_set(recipe: Recipe) -> None:
+    keys = option_keys()
+    assert {"optim.lr", "train.duration", "seed", "model.arguments"} <= set(keys)
+    values = recipe.model_dump()
+    for key in keys:
+        value: Any = values
+        for part in key.split("."):
+            value = value[part]
+        assert override(recipe, {key: value}) == recipe
+
+
+def test_a_recipe_is_frozen(recipe: Recipe) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.optim.lr = 3  # type: ignore[misc]
+
+
+def test_sections_check_themselves_in_python() -> None:
+    with pytest.raises(ValidationError, match="positive number of epochs"):
+        TrainConfig(duration=Duration(5, "%"))
+
+
+# -- --set ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E5", 100000.0),
+        ("0.1", 0.1),
+        ("[1e-3, 2]", [0.001, 2]),
+        ("[deer, dog]", ["deer", "dog"]),
+        ("null", None),
+        ("8ep", "8ep"),
+        ("a=b", "a=b"),
+        ("", None),
+    ],
+)
+def test_assignments_are_read_as_yaml(text: str, value: object) -> None:
+    assert parse_assignments([f" some.key ={text}"]) == {"some.key": value}
+
+
+def test_every_bad_assignment_is_listed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_assignments(["=", "optim.lr", "=3", "optim.lr=: :", "fine=1"])
+    assert len(caught.value.problems) == 4
+    assert caught.value.problems[0] == "'=': write KEY=VALUE, for example optim.lr=0.1"
+
+
+def test_assignments_run_no_code(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not YAML"):
+        parse_assignments([f"a=!!python/object/apply:os.mkdir ['{tmp_path / 'canary'}']"])
+    assert list(tmp_path.iterdir()) == []
