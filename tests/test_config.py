@@ -48,7 +48,9 @@ def test_duration_of_a_duration_is_itself() -> None:
     assert Duration.parse(Duration(3, "st")) == Duration(3, "st")
 
 
-@pytest.mark.parametrize("text", ["", "8", "ep", "-1ep", "8 epochs", "8EP", "1e3ep", "nan", "²ep", True, None, [8], float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "text", ["", "8", "ep", "-1ep", "8 epochs", "8EP", "1e3ep", "nan", "²ep", True, None, [8], float("nan"), float("inf")]
+)
 def test_duration_without_a_known_unit_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="a duration is epochs"):
         Duration.parse(text)
@@ -60,9 +62,7 @@ def test_duration_beyond_counting_is_refused(text: object) -> None:
         Duration.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("duration", "steps"), [("8ep", 80), ("0.25ep", 2), ("0.26ep", 3), ("7st", 7), ("50%", 30), ("0%", 0)]
-)
+@pytest.mark.parametrize(("duration", "steps"), [("8ep", 80), ("0.25ep", 2), ("0.26ep", 3), ("7st", 7), ("50%", 30), ("0%", 0)])
 def test_duration_in_steps(duration: str, steps: int) -> None:
     assert Duration.parse(duration).steps(steps_per_epoch=10, total_steps=60) == steps
 
@@ -91,7 +91,9 @@ def test_yaml_gives_the_recipe_back(name: str) -> None:
 
 
 positive = st.floats(min_value=1e-300, max_value=1e300)
-argument = st.one_of(st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.none(), st.lists(st.integers(1, 999), min_size=1))
+argument = st.one_of(
+    st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9), st.none(), st.lists(st.integers(1, 999), min_size=1)
+)
 changes = st.fixed_dictionaries(
     {},
     optional={

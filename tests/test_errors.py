@@ -10,7 +10,15 @@ from cifarlab.errors import CifarlabError, ConfigError, MissingDependencyError, 
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("UsageError", 2), ("DataError", 1), ("DownloadError", 1), ("ImageError", 1), ("RunError", 1), ("BundleError", 1), ("TrainingError", 1)],
+    [
+        ("UsageError", 2),
+        ("DataError", 1),
+        ("DownloadError", 1),
+        ("ImageError", 1),
+        ("RunError", 1),
+        ("BundleError", 1),
+        ("TrainingError", 1),
+    ],
 )
 def test_exit_code_tells_usage_from_failure(kind: str, code: int) -> None:
     error = getattr(errors, kind)("what happened")
@@ -41,9 +49,7 @@ def test_missing_dependency_names_the_install_line() -> None:
     assert "pip install 'cifarlab[export]'" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [("speednt", "speednet"), ("SPEEDNET", "speednet"), ("xyzzy", None), ("", None)]
-)
+@pytest.mark.parametrize(("given", "expected"), [("speednt", "speednet"), ("SPEEDNET", "speednet"), ("xyzzy", None), ("", None)])
 def test_nearest_finds_a_slip_and_nothing_else(given: str, expected: str | None) -> None:
     assert nearest(given, iter(["lab-base", "speednet"])) == expected
 

@@ -121,6 +121,7 @@ def train(
     chosen_device = choose_device(device)
     folder = Path(runs)
     chosen_name = name if name is not None else free_name(folder, f"{resolved.name}-{resolved.seed}")
+    RunDirectory.check_free(folder, chosen_name)
     where = Path(data_dir) if data_dir is not None else None
     splits = load_splits(resolved.data.name, data_dir=where, progress=progress, note=note)
     directory = train_run(

@@ -19,8 +19,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +80,8 @@ class Predictions:
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote; raises RunError where the file is missing or not a predictions file."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves a file open that it cannot read, so it gets one that is closed here.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return cls(
                     sample_ids=file["sample_ids"],
                     labels=file["labels"],
@@ -95,7 +94,8 @@ class Predictions:
                 )
         except FileNotFoundError:
             raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        # Damaged archives make zipfile and NumPy raise nearly anything: BadZipFile, zlib.error, EOFError, NotImplementedError, ...
+        except Exception as error:
             raise RunError(f"{path} is not a readable predictions file ({error}). Make it again with: cifarlab evaluate") from error
 
 
@@ -138,18 +138,23 @@ class RunDirectory:
         return self.path / "predictions" / f"{split}.npz"
 
     # -- life -----------------------------------------------------------------------------------------
+    @staticmethod
+    def check_free(parent: Path, name: str) -> None:
+        """Raise UsageError where `create` would refuse `name`: before a download or a long preparation, too."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"run name {name!r}: use 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+        if os.path.lexists(parent / name):
+            raise UsageError(_taken(parent / name))
+
     @classmethod
     def create(cls, parent: Path, name: str, *, recipe_yaml: str, env: Json) -> RunDirectory:
         """Make `parent/name` with its recipe and environment; a name that is taken or unsafe is refused."""
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"run name {name!r}: use 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+        cls.check_free(parent, name)
         path = parent / name
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
-            raise UsageError(
-                f"{path} already exists; nothing was changed. Choose another --name, continue it with --resume {path}, or remove it"
-            ) from None
+        except FileExistsError:  # since the check, by another process
+            raise UsageError(_taken(path)) from None
         except OSError as error:
             raise RunError(f"cannot create {path}: {error.strerror or error}. Choose another place with --runs DIR") from error
         run = cls(path)
@@ -272,3 +277,7 @@ class RunDirectory:
             writer.writeheader()
             writer.writerows(rows)
             write_text(self.path / "results.csv", table.getvalue())
+
+
+def _taken(path: Path) -> str:
+    return f"{path} already exists; nothing was changed. Choose another --name, continue it with --resume {path}, or remove it"

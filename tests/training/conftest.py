@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,21 +9,31 @@ import torch
 from small_runs import train
 
 from cifarlab.models import registry
+from cifarlab.runs import RunDirectory
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
     """Equal runs need equal threads, and these are too small to share."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, _one_thread: None) -> Any:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """The small run, trained without interruption."""
-    return train(tmp_path_factory.mktemp("unbroken"), "run")
+    with one_thread():
+        return train(tmp_path_factory.mktemp("unbroken"), "run")
 
 
 @pytest.fixture

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
 import resource
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 from small_runs import STEPS_PER_EPOCH, Watcher, outcome, resume, signal_at, train
 
 from cifarlab.errors import RunError
-from cifarlab.runs import RunDirectory
+from cifarlab.runs import RunDirectory, atomic_writer
 from cifarlab.training import PreemptedError, checkpoint
 
 
@@ -92,18 +95,19 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_nothing(stopped: R
 
 
 def limit_file_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file that is written past 8 kB fails, as on a full disk: the operating system says so itself."""
-    saved = checkpoint.torch.save
+    """Checkpoints end at 8 kB, as on a full disk: the operating system itself refuses the rest."""
 
-    def save(content: object, file: object) -> None:
+    @contextlib.contextmanager
+    def limited(path: Path) -> Iterator[IO[bytes]]:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
         try:
-            saved(content, file)
+            with atomic_writer(path) as file:
+                yield file
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(checkpoint.torch, "save", save)
+    monkeypatch.setattr(checkpoint, "atomic_writer", limited)
 
 
 def refuse_to_sync(monkeypatch: pytest.MonkeyPatch) -> None:

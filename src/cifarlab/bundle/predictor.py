@@ -14,7 +14,7 @@ from torch import nn
 
 from cifarlab.augment import VIEWS, predict_views
 from cifarlab.build import restore
-from cifarlab.data.images import fit_image, read_image
+from cifarlab.data.images import RESIZE_RULES, fit_image, read_image
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import BundleError, UsageError, nearest, unknown
 from cifarlab.metrics import softmax
@@ -87,7 +87,14 @@ def load_predictor(path: Path, *, device: torch.device) -> Predictor:
     weights = description.get("weights") if isinstance(description, dict) else None
     if not isinstance(weights, str) or not (path / weights).resolve().is_relative_to(path.resolve()):
         raise BundleError(f"{file} is damaged: its weights must be a file inside {path}, not {weights!r}")
+    classes = description.get("classes", [""])
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise BundleError(f"{file} is damaged: its classes must be a list of names, not {classes!r}")
     model, preprocess = restore(description, path / weights)
+    if description.get("tta") not in VIEWS:
+        raise BundleError(f"{file} is damaged: " + unknown("test-time augmentation", description.get("tta"), VIEWS))
+    if description["input"].get("resize") not in RESIZE_RULES:
+        raise BundleError(f"{file} is damaged: " + unknown("resize rule", description["input"].get("resize"), RESIZE_RULES))
     try:
         return Predictor(model, preprocess, description, device=device)
     except (KeyError, TypeError) as error:

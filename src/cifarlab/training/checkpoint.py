@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -55,8 +56,11 @@ def save_checkpoint(run: RunDirectory, plan: Plan, state: State, *, recipe_yaml:
         "random_cuda": torch.cuda.get_rng_state() if plan.device.type == "cuda" else None,
     }
     _keep_previous(run)
+    # Not straight into the file: torch.save turns a full disk's OSError into a RuntimeError of its zip writer.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with atomic_writer(run.checkpoint_file) as file:
-        torch.save(content, file)
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(run: RunDirectory) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""`cifarlab predict`: files, folders, lists; what cannot be read is told and stops nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_run import Command
+
+from cifarlab.metrics import softmax
+from cifarlab.runs import Predictions
+
+
+@pytest.fixture
+def images(run: Path) -> list[Path]:
+    """Three images in a folder, one of them below, and one that is none."""
+    generator = np.random.default_rng(0)
+    paths = [Path("in/a.png"), Path("in/b b.jpg"), Path("in/sub/ü.bmp")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_json_holds_labels_with_probabilities(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", run, *images, "--json")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    shown = json.loads(outcome.out)
+    assert shown["model"] == "runs/tiny"
+    assert shown["tta"] == "none"
+    assert [image["file"] for image in shown["images"]] == [str(path) for path in images]
+    for image in shown["images"]:
+        probabilities = [each["probability"] for each in image["predictions"]]
+        assert len(probabilities) == 3
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert {each["label"] for each in image["predictions"]} <= set("0123456789")
+
+
+def test_all_classes_sum_to_one(command: Command, run: Path, images: list[Path]) -> None:
+    for count in (10, 99):
+        shown = json.loads(command("predict", run, images[0], "--top-k", count, "--json").out)
+        predictions = shown["images"][0]["predictions"]
+        assert sorted(each["label"] for each in predictions) == list("0123456789")
+        assert sum(each["probability"] for each in predictions) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_table_shows_each_file_on_stdout(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", run, *images, "-k", "1")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    for path in images:
+        assert str(path) in outcome.out
+
+
+def test_a_folder_stands_for_its_images(command: Command, run: Path, images: list[Path]) -> None:
+    Path("in/notes.txt").write_text("no image")
+    shown = json.loads(command("predict", run, "in", "--json").out)
+    assert [image["file"] for image in shown["images"]] == [str(path) for path in images]
+
+
+def test_a_list_is_read_from_stdin(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", run, "-", "--json", stdin="".join(f"{path}\n" for path in images[:2]))
+    assert [image["file"] for image in json.loads(outcome.out)["images"]] == [str(path) for path in images[:2]]
+
+
+def test_one_bad_file_does_not_stop_the_others(command: Command, run: Path, images: list[Path]) -> None:
+    Path("empty.png").touch()
+    Path("text.jpg").write_text("hello")
+    Path("cut.png").write_bytes(images[0].read_bytes()[:200])
+    bad = ["empty.png", "text.jpg", "cut.png", "nope.png"]
+    outcome = command("predict", run, images[0], *bad, images[1], "--json")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    shown = json.loads(outcome.out)["images"]
+    assert ["error" in image for image in shown] == [False, True, True, True, True, False]
+    assert (
+        shown[1]["error"]
+        == "empty.png: the file is empty (0 bytes). Allowed: JPEG, PNG, WebP, BMP, GIF; convert it to one of these, for example PNG"
+    )
+    assert [line for line in outcome.err.splitlines() if line.startswith("error: ")] == [f"error: {image['error']}" for image in shown[1:5]]
+    assert outcome.err.endswith("4 of 6 files could not be read\n")
+
+
+def test_only_bad_files_still_give_an_answer(command: Command, run: Path) -> None:
+    outcome = command("predict", run, "nope.png")
+    assert outcome.code == 1
+    assert "not readable" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        ([""], "", "an image's path is empty"),
+        (["-"], "", "standard input holds no paths"),
+        (["-"], "\n  \n", "standard input holds no paths"),
+        (["bare"], "", "the directory holds no images"),
+        (["a.png", "--top-k", "0"], "", "--top-k"),
+        (["a.png", "--device", "gpu"], "", "unknown device 'gpu'"),
+    ],
+)
+def test_nothing_to_predict_is_a_usage_error(command: Command, run: Path, arguments: list[str], stdin: str, message: str) -> None:
+    Path("bare").mkdir()
+    outcome = command("predict", run, *arguments, stdin=stdin)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert message in outcome.err
+
+
+def test_a_name_without_text_is_printed_all_the_same(command: Command, run: Path, images: list[Path]) -> None:
+    odd = Path("\udcff.png")
+    try:
+        odd.write_bytes(images[0].read_bytes())
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes text names only")
+    outcome = command("predict", run, odd, "--json")
+    assert outcome.code == 0, outcome
+    assert len(json.loads(outcome.out)["images"]) == 1
+
+
+def test_views_are_those_of_the_model_or_one(command: Command, run: Path, images: list[Path]) -> None:
+    description = json.loads((run / "bundle.json").read_text())
+    (run / "bundle.json").write_text(json.dumps({**description, "tta": "six"}))
+    several = json.loads(command("predict", run, images[0], "-k", "10", "--json").out)
+    single = json.loads(command("predict", run, images[0], "-k", "10", "--json", "--no-tta").out)
+    assert (several["tta"], single["tta"]) == ("six", "none")
+    assert several["images"] != single["images"]
+
+
+def test_a_prediction_equals_the_evaluation(command: Command, run: Path) -> None:
+    from cifarlab.data import load_splits
+
+    assert command("evaluate", run, "--no-report").code == 0
+    Image.fromarray(load_splits("digits").test.images[7]).save("seven.png")
+    shown = json.loads(command("predict", run, "seven.png", "-k", "10", "--json").out)["images"][0]["predictions"]
+    stored = Predictions.load(run / "predictions" / "test.npz")
+    expected = dict(zip(stored.class_names, softmax(stored.final_logits)[7], strict=True))
+    assert {each["label"]: each["probability"] for each in shown} == pytest.approx(expected, abs=1e-5)
