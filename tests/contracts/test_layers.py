@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "cifarlab"
 
 LAYER_0 = {"errors", "files"}
-LAYER_1 = {"config", "runs", "metrics"}
+LAYER_1 = {"arguments", "config", "runs", "metrics"}
 LAYER_2 = {"data", "augment", "models", "optim", "recipes"}
 LAYER_3 = {"build"}
 LAYER_4 = {"training", "evaluation", "explain", "bundle"}

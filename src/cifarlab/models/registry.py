@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from cifarlab.arguments import argument_defaults, checked_arguments
 from cifarlab.errors import UsageError, unknown
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+_RESERVED = ("num_classes", "image_size")
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -33,8 +35,7 @@ def model_names() -> tuple[str, ...]:
 
 def model_arguments(name: str) -> dict[str, Any]:
     """The keyword arguments that a network takes besides `num_classes` and `image_size`, with their defaults."""
-    parameters = inspect.signature(_factory(name)).parameters
-    return {key: parameter.default for key, parameter in parameters.items() if key not in ("num_classes", "image_size")}
+    return argument_defaults(_factory(name), reserved=_RESERVED)
 
 
 def model_summary(name: str) -> str:
@@ -48,11 +49,7 @@ def create_model(name: str, *, num_classes: int = 10, image_size: int = 32, argu
     Raises UsageError for an unknown name or argument, or for arguments that the network cannot be built with.
     """
     factory = _factory(name)
-    allowed = model_arguments(name)
-    given = dict(arguments or {})
-    problems = [f"model {name}: " + unknown("argument", key, allowed) for key in given if key not in allowed]
-    if problems:
-        raise UsageError("\n".join(problems))
+    given = checked_arguments(f"model {name}", factory, arguments, reserved=_RESERVED)
     try:
         return factory(num_classes=num_classes, image_size=image_size, **given)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: more memory than there is

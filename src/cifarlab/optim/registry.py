@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from cifarlab.arguments import checked_arguments
 from cifarlab.errors import UsageError, unknown
 from cifarlab.optim.muon import Muon
 
@@ -71,11 +71,7 @@ def create_optimizer(
     """
     if name not in _FACTORIES:
         raise UsageError(unknown("optimizer", name, optimizer_names()))
-    given = dict(arguments or {})
-    allowed = [key for key in inspect.signature(_FACTORIES[name]).parameters if key not in ("model", "lr", "weight_decay")]
-    problems = [f"optimizer {name}: " + unknown("argument", key, allowed) for key in given if key not in allowed]
-    if problems:
-        raise UsageError("\n".join(problems))
+    given = checked_arguments(f"optimizer {name}", _FACTORIES[name], arguments, reserved=("model", "lr", "weight_decay"))
     try:
         optimizer = _FACTORIES[name](model, lr=lr, weight_decay=weight_decay, **given)
     except (TypeError, ValueError, ZeroDivisionError) as error:
