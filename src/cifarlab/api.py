@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from cifarlab.build import arrange, check_recipe, choose_device
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.config import Recipe, override, read_recipe
-from cifarlab.data import ArrangedSplits, Splits, dataset_names, load_splits
+from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
 from cifarlab.runs import RunDirectory
-from cifarlab.training import Listener, resume_run, train_run
+from cifarlab.training import Listener, describe_environment, resume_run, train_run
 
 EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
@@ -27,26 +26,30 @@ Note = Callable[[str], None]
 
 
 class Metrics(Mapping[str, dict[str, Any]]):
-    """A run's metrics by split. "test" is evaluated at the first look and that reading is counted in the run."""
+    """A run's metrics by split, as far as they are there. Only `metrics["test"]`, written out, makes what is missing:
+    it evaluates the test split, and that reading is counted in the run."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def __getitem__(self, split: str) -> dict[str, Any]:
-        file = self._run.path / "metrics.json"
-        stored = self._run.directory.read_json("metrics.json") if file.exists() else {}
-        if split not in stored:
-            if split not in EVALUATED:
-                raise KeyError(split)
+        stored = self._stored()
+        if split not in stored and split == "test":
             return evaluate(self._run, split=split)
         metrics: dict[str, Any] = stored[split]
         return metrics
 
+    def __contains__(self, split: object) -> bool:
+        return split in self._stored()
+
     def __iter__(self) -> Iterator[str]:
-        return iter(("validation", "test") if self._run.recipe.data.validation else ("test",))
+        return iter(self._stored())
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(self._stored())
+
+    def _stored(self) -> dict[str, Any]:
+        return self._run.directory.read_json("metrics.json") if (self._run.path / "metrics.json").exists() else {}
 
 
 class Run:
@@ -124,6 +127,7 @@ def train(
     RunDirectory.check_free(folder, chosen_name)
     where = Path(data_dir) if data_dir is not None else None
     splits = load_splits(resolved.data.name, data_dir=where, progress=progress, note=note)
+    found = find_named_cifar10(where) if resolved.data.name == "cifar10" else None
     directory = train_run(
         resolved,
         splits,
@@ -131,7 +135,7 @@ def train(
         name=chosen_name,
         device=chosen_device,
         predict=predict_logits,
-        data_dir=where,
+        found_in=found,
         listener=listener,
         on_stop=on_stop,
     )
@@ -153,10 +157,10 @@ def resume(
     """Continue an interrupted run from its last checkpoint; see `train`. A `recipe` that differs from the run's is refused."""
     run = Run(path)
     if note is not None:
-        _say_what_differs(run, note)
+        _say_what_differs(run, device, note)
     splits = _load_again(run, data_dir, progress=progress, note=note)
     directory = resume_run(
-        run.path, lambda _: splits, device=choose_device(device), predict=predict_logits, recipe=recipe, listener=listener, on_stop=on_stop
+        run.path, splits, device=choose_device(device), predict=predict_logits, recipe=recipe, listener=listener, note=note, on_stop=on_stop
     )
     return _after_training(directory, arrange(run.recipe, splits), device=device, report=report)
 
@@ -180,18 +184,16 @@ def evaluate(
     opened = run if isinstance(run, Run) else Run(run)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
     evaluate_run(opened.directory, arranged, split, device=choose_device(device), progress=progress)
-    metrics: dict[str, Any] = write_metrics(opened.directory)[split]
-    if report:
-        write_run_report(opened.directory, images=_report_images(opened.directory, arranged))
-    return metrics
+    _write_results(opened.directory, arranged, report=report)
+    return opened.metrics[split]
 
 
 def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: Note | None = None) -> Path:
     """Draw a run's figures anew from its files and write report.html; returns its path. The test split is not predicted."""
     opened = run if isinstance(run, Run) else Run(run)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
-    write_metrics(opened.directory)
-    return write_run_report(opened.directory, images=_report_images(opened.directory, arranged))
+    _write_results(opened.directory, arranged, report=True)
+    return opened.directory.report_file
 
 
 def load(path: str | Path, *, device: str = "auto") -> Predictor:
@@ -203,26 +205,38 @@ def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device
     """Predictions on validation, metrics and report; a run without validation waits for `evaluate`."""
     if arranged.validation is not None:
         evaluate_run(directory, arranged, "validation", device=choose_device(device))
-        write_metrics(directory)
-        if report:
-            write_run_report(directory, images=_report_images(directory, arranged))
+        _write_results(directory, arranged, report=report)
     return Run(directory.path)
 
 
-def _say_what_differs(run: Run, note: Note) -> None:
-    """Exact resume holds for the same PyTorch and threads; elsewhere sums are rounded in another order."""
+def _write_results(directory: RunDirectory, arranged: ArrangedSplits, *, report: bool) -> None:
+    """Metrics files, and with `report` the figures and the page too, from the run's prediction files."""
+    if report:
+        write_run_report(directory, images=_report_images(directory, arranged))  # writes the metrics files as well
+    else:
+        write_metrics(directory)
+
+
+def _say_what_differs(run: Run, device: str, note: Note) -> None:
+    """Exact resume holds for the same PyTorch, threads and processor; elsewhere sums are rounded in another order."""
     recorded = run.directory.read_json("env.json")
-    for key, now in (("torch", torch.__version__), ("threads", torch.get_num_threads())):
+    now_here = describe_environment(choose_device(device))
+    for key in ("torch", "threads", "processor", "device"):
+        now = now_here[key]
         then = recorded.get(key)
         if then is not None and str(then) != str(now):
             note(f"this run began with {key} {then} and goes on with {now}: its weights will differ in rounding from an unbroken run's")
 
 
 def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | None = None, note: Note | None = None) -> Splits:
-    """The data of a run, from where it came."""
-    recorded = run.directory.read_json("env.json").get("data_dir")
-    where = data_dir if data_dir is not None else recorded
-    return load_splits(run.recipe.data.name, data_dir=None if where is None else Path(where), progress=progress, note=note)
+    """The data of a run: from `data_dir`, else from where it was found when the run began, else from the usual places.
+
+    Whatever is found is compared with the run's checksums by those who use it.
+    """
+    recorded = run.directory.read_json("env.json").get("found_in")
+    if data_dir is None and isinstance(recorded, str) and Path(recorded).exists():
+        data_dir = recorded
+    return load_splits(run.recipe.data.name, data_dir=None if data_dir is None else Path(data_dir), progress=progress, note=note)
 
 
 def _report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:

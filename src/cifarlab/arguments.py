@@ -23,6 +23,8 @@ def checked_arguments(
 
     Raises UsageError, its lines beginning with `what`, for every unknown name and every value of a wrong type.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"{what}: arguments are NAME: VALUE pairs, not {given!r}")
     allowed = argument_defaults(factory, reserved=reserved)
     hints = get_type_hints(factory)
     checked: dict[str, Any] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ from cifarlab.data.preprocess import Preprocess, channel_statistics
 from cifarlab.data.splits import ArrangedSplits, arrange_splits
 from cifarlab.errors import BundleError, UsageError, unknown
 from cifarlab.models import create_model
-from cifarlab.optim import create_optimizer, rate_factor
+from cifarlab.optim import create_optimizer, multiplies_bf16_fast, rate_factor
 
 BUNDLE_VERSION = 1
-FIT_IMAGES = 5000  # images that a network's `fit_to_data` sees
+FIT_IMAGES = 5000  # how many images a network's `fit_to_data` sees at most
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def build_plan(recipe: Recipe, arranged: ArrangedSplits, *, device: torch.device
     fit = getattr(model, "fit_to_data", None)
     if callable(fit):
         with torch.no_grad():
-            fit(Preprocess(mean=mean, std=std)(images[:FIT_IMAGES]))
+            # From the whole of the data: a folder of pictures is sorted by class.
+            fit(Preprocess(mean=mean, std=std)(images[:: -(-len(images) // FIT_IMAGES)]))
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fill = tuple(round(255 * value) for value in mean)
     augmentation = Geometric(
@@ -181,6 +184,14 @@ def describe(recipe: Recipe, arranged: ArrangedSplits, plan: Plan) -> dict[str, 
     }
 
 
+def weights_path(folder: Path, description: dict[str, Any]) -> Path:
+    """The weights file that a bundle.json names; raises BundleError where that is not a file name inside `folder`."""
+    weights = description.get("weights")
+    if not isinstance(weights, str) or not (folder / weights).resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{folder / 'bundle.json'} is damaged: its weights must be a file inside {folder}, not {weights!r}")
+    return folder / weights
+
+
 def restore(description: dict[str, Any], weights: Path) -> tuple[nn.Module, Preprocess]:
     """The network in evaluation mode and its preprocessing, from `describe`'s description and a safetensors file.
 
@@ -211,6 +222,20 @@ def restore(description: dict[str, Any], weights: Path) -> tuple[nn.Module, Prep
     return model.eval().to(memory_format=torch.channels_last), preprocess  # type: ignore[call-overload]
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Within it a GPU computes float32 convolutions and products in float32, not TF32 (10 bits of mantissa).
+
+    With TF32 the answer for an image would depend on the batch it came in by about 1e-3.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
 def choose_device(name: str) -> torch.device:
     """ "auto", "cpu", "cuda" or "mps" -> a device that is there; raises UsageError otherwise."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -228,12 +253,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     """ "auto" -> "bf16" where the hardware multiplies bfloat16 fast (AVX512-BF16 or AMX; CUDA from Ampere on), else "fp32"."""
     if precision != "auto":
         return precision
-    if device.type == "cpu":
-        # AVX512 alone emulates bfloat16, slower than fp32.
-        found = torch.cpu.get_capabilities()
-        compiled = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        return "bf16" if compiled and (found.get("avx512_bf16") or found.get("amx_bf16")) else "fp32"
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if multiplies_bf16_fast(device.type) else "fp32"
 
 
 def _statistics(recipe: Recipe, images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -204,9 +204,9 @@ class Recipe(_Section):
 def parse_recipe(text: str, *, source: str = "recipe") -> Recipe:
     """Read a recipe from YAML. Raises ConfigError with every problem; `source` names the file in it."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"not YAML: {' '.join(str(error).split())}"], source=source) from error
+        value = _load_yaml(text)
+    except ValueError as error:
+        raise ConfigError([f"not YAML: {error}"], source=source) from error
     if not isinstance(value, Mapping):
         sections = ", ".join(Recipe.model_fields)
         raise ConfigError([f"a recipe is a mapping of sections ({sections}), not {type(value).__name__}"], source=source)
@@ -226,6 +226,8 @@ def read_recipe(path: Path) -> Recipe:
 def override(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     """`recipe` with dotted keys such as "optim.lr" set anew, validated again.
 
+    A mapping given for a section or for its arguments changes the keys that it holds and leaves the others; an empty one
+    given for arguments removes all of them. Lists, such as "train.freeze", are replaced as a whole.
     Raises ConfigError with every unknown key (and its nearest match) and every wrong value.
     """
     values = recipe.model_dump(mode="python")
@@ -250,9 +252,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
             problems.append(f"{text!r}: write KEY=VALUE, for example optim.lr=0.1")
             continue
         try:
-            changes[key.strip()] = _number(yaml.safe_load(value))
-        except yaml.YAMLError:
-            problems.append(f"{text!r}: the value is not YAML; quote it")
+            changes[key.strip()] = _number(_load_yaml(value))
+        except RecursionError:  # a value that contains itself
+            problems.append(f"{_shorten(text)!r}: the value is nested too deeply")
+        except ValueError as error:
+            problems.append(f"{_shorten(text)!r}: the value is not YAML ({error}); quote it")
     if problems:
         raise ConfigError(problems, source="--set")
     return changes
@@ -304,14 +308,41 @@ def _assign(values: dict[str, Any], key: str, value: object) -> str | None:
     if isinstance(here.get(last), dict) and not isinstance(value, Mapping):
         keys = ", ".join(f"{key}.{inner}" for inner in here[last]) or f"{key}.NAME"
         return f"{key} is a section, not a value; set one of its keys: {keys}"
-    here[last] = value
+    _merge(here, {last: value})
     return None
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, object]) -> None:
+    for key, value in changes.items():
+        inner = values.get(key)
+        if isinstance(inner, dict) and isinstance(value, Mapping) and (value or key != "arguments"):
+            _merge(inner, value)
+        else:
+            values[key] = value
+
+
+def _load_yaml(text: str) -> Any:
+    """Plain YAML; raises ValueError with a reason in one line, whatever the parser raises."""
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    # The parser lets errors of its conversions through: a 13th month, a number of 5000 digits, "!!bool maybe", "!!timestamp x".
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _shorten(text: str) -> str:
+    """`text` as an error shows it: its beginning, where it is long."""
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _validate(values: Mapping[str, Any], source: str, problems: list[str] | None = None) -> Recipe:
     found = list(problems or [])
     try:
         recipe = Recipe.model_validate(values)
+    except RecursionError:  # YAML whose anchors make a value contain itself
+        found.append("a value is nested too deeply")
     except ValidationError as error:
         # A wrong argument fails once for each type that it could have had: one line for all of them.
         found += dict.fromkeys(_explain(detail, values) for detail in error.errors())
@@ -330,6 +361,8 @@ def _explain(detail: Any, values: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"{key} is missing"
     if len(location) > 3 and location[1] == "arguments":
+        if location[3] == "[key]":
+            return f"{'.'.join(location[:2])}: the names of arguments are text (given: {detail['input']!r})"
         given = values[location[0]]["arguments"][location[2]]
         return f"{'.'.join(location[:3])}: must be true, false, a finite number, text, a list of numbers or null (given: {given!r})"
     message = detail["msg"].removeprefix("Value error, ")

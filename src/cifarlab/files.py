@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,27 +21,28 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Temporary file in the same folder, fsync, rename, fsync of the folder: after a crash or a full disk
     `path` holds what it held before. Raises RunError where the system refuses (disk full, permission).
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        # Not tempfile.mkstemp, which gives 0600: these files are read by others as any other file is (the umask decides).
+        chosen = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        descriptor = os.open(chosen, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        temporary = chosen
         with os.fdopen(descriptor, "wb") as file:
-            # mkstemp gives 0600; a run directory is meant to be read by others as any other file is.
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
             yield file
             file.flush()
             os.fsync(file.fileno())
-        replace_durably(Path(temporary), path)
+        replace_durably(temporary, path)
         temporary = None
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror or error}. What was there before is untouched; "
-            "free some space or choose another place with --runs DIR"
+            "free some space or choose another place"
         ) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,12 +66,6 @@ def replace_durably(source: Path, destination: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 if sys.platform == "win32":

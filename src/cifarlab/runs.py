@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,8 +206,22 @@ class RunDirectory:
         """state, test_reads, schema and, after training, seconds, epochs and the like."""
         return self.read_json("status.json")
 
+    def discard_results(self) -> None:
+        """Remove predictions and what was made of them: they speak of weights that are about to change.
+
+        The count of test reads stays.
+        """
+        files = [*self.path.glob("predictions/*.npz"), *self.figures.glob("*"), self.report_file]
+        files += [self.path / name for name in ("metrics.json", "classification_report.txt", "confusion_matrix.csv")]
+        for file in files:
+            file.unlink(missing_ok=True)
+
     def update_status(self, **changes: object) -> Json:
         """Merge `changes` into status.json atomically and return the whole."""
+        with self._status_lock():
+            return self._merge_status(changes)
+
+    def _merge_status(self, changes: Json) -> Json:
         path = self.path / "status.json"
         current = self.status() if path.exists() else {}
         updated = {**current, **changes}
@@ -214,6 +229,18 @@ class RunDirectory:
             raise ValueError(f"state must be one of {STATES}, not {updated.get('state')!r}")
         write_json(path, updated)
         return updated
+
+    @contextlib.contextmanager
+    def _status_lock(self) -> Iterator[None]:
+        """Reading, changing and writing status.json is one act: two evaluations at once must count as two readings."""
+        try:
+            lock = (self.path / ".status.lock").open("a+b")
+        except OSError as error:
+            raise RunError(f"cannot write in {self.path}: {error.strerror or error}") from error
+        with lock as file:
+            while not try_lock(file):
+                time.sleep(0.01)
+            yield
 
     def mark_failed(self, reason: str) -> None:
         """Record that training failed; a disk too full even for that must not hide the first error."""
@@ -234,9 +261,10 @@ class RunDirectory:
 
     def count_test_read(self) -> int:
         """Count one reading of the test split, before it happens; returns the new count."""
-        reads = int(self.status().get("test_reads", 0)) + 1
-        self.update_status(test_reads=reads)
-        return reads
+        with self._status_lock():
+            reads = int(self.status().get("test_reads", 0)) + 1
+            self._merge_status({"test_reads": reads})
+            return reads
 
     # -- epochs -------------------------------------------------------------------------------------------
     def append_epoch(self, row: Mapping[str, object]) -> None:

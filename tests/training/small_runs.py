@@ -91,7 +91,7 @@ def train(
 
 
 def resume(path: Path, *, splits: Splits | None = None, recipe: Recipe | None = None, watcher: Watcher | None = None) -> RunDirectory:
-    return resume_run(path, lambda _: splits or make_splits(), device=CPU, predict=predict_logits, recipe=recipe, listener=watcher)
+    return resume_run(path, splits or make_splits(), device=CPU, predict=predict_logits, recipe=recipe, listener=watcher)
 
 
 def signal_at(step: int, number: int = signal.SIGTERM) -> Watcher:

@@ -199,7 +199,7 @@ def test_the_command_saves_and_leaves_with_the_signals_code(tmp_path: Path, numb
     status = run.status()
     assert status["state"] == "preempted"
     with pytest.raises(PreemptedError, match=f"after step {status['step'] + 1} of"):  # it goes on at the next step
-        resume_run(run.path, lambda _: read_digits(), device=CPU, predict=predict_logits, listener=signal_at(status["step"] + 1))
+        resume_run(run.path, read_digits(), device=CPU, predict=predict_logits, listener=signal_at(status["step"] + 1))
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class EpochPlan:
     shift: Tensor | None
     hole: Tensor | None
 
+    def to(self, device: torch.device) -> EpochPlan:
+        """The same plan on `device`: moved once an epoch, not once a batch."""
+        return EpochPlan(*(None if part is None else part.to(device) for part in (self.flip, self.shift, self.hole)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Geometric:
@@ -77,16 +81,16 @@ class Geometric:
             out = images[index]
         else:
             if plan.flip is not None:
-                columns = torch.where(plan.flip[index, None].to(images.device), width - 1 - columns, columns)
+                columns = torch.where(plan.flip[index, None], width - 1 - columns, columns)
             if plan.shift is not None:
-                shift = plan.shift[index].to(images.device)
+                shift = plan.shift[index]
                 rows = _reflect(rows + shift[:, :1], height)
                 columns = _reflect(columns + shift[:, 1:], width)
             # One flat row number per output pixel: [B, H, W] -> gather of C bytes each.
             flat = (index[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
             out = images.view(-1, images.shape[3])[flat]
         if plan.hole is not None:
-            out = self._cut(out, plan.hole[index].to(images.device))
+            out = self._cut(out, plan.hole[index])
         return out
 
     def _cut(self, images: Tensor, hole: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cifarlab.augment import VIEWS, predict_views
-from cifarlab.build import restore
+from cifarlab.build import full_float32, restore, weights_path
 from cifarlab.data.images import RESIZE_RULES, fit_image, read_image
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import BundleError, UsageError, nearest, unknown
@@ -69,7 +69,8 @@ class Predictor:
         logits = np.zeros((0, len(self.class_names)), dtype=np.float32)
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.stack(images[start : start + batch_size])).to(self.device)  # [B, size, size, 3]
-            averaged = predict_views(self.model, self.preprocess(batch), views=views)[1]
+            with full_float32():
+                averaged = predict_views(self.model, self.preprocess(batch), views=views)[1]
             logits = np.concatenate([logits, averaged.float().cpu().numpy()])
         probabilities = softmax(logits) if len(logits) else logits.astype(np.float64)
         return Predicted([self.class_names[index] for index in probabilities.argmax(1)], probabilities)
@@ -84,13 +85,12 @@ def load_predictor(path: Path, *, device: torch.device) -> Predictor:
         description = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(f"{file} is damaged: {error}") from error
-    weights = description.get("weights") if isinstance(description, dict) else None
-    if not isinstance(weights, str) or not (path / weights).resolve().is_relative_to(path.resolve()):
-        raise BundleError(f"{file} is damaged: its weights must be a file inside {path}, not {weights!r}")
+    if not isinstance(description, dict):
+        raise BundleError(f"{file} is damaged: a JSON object was expected")
     classes = description.get("classes", [""])
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise BundleError(f"{file} is damaged: its classes must be a list of names, not {classes!r}")
-    model, preprocess = restore(description, path / weights)
+    model, preprocess = restore(description, weights_path(path, description))
     if description.get("tta") not in VIEWS:
         raise BundleError(f"{file} is damaged: " + unknown("test-time augmentation", description.get("tta"), VIEWS))
     if description["input"].get("resize") not in RESIZE_RULES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 def note(message: str, *, style: str = "") -> None:
     """One message to stderr; coloured (`style`, of rich) only on a terminal, its first word alone."""
+    with contextlib.suppress(OSError):  # a terminal that was closed must not end the work that reports to it
+        _write_note(message, style)
+
+
+def _write_note(message: str, style: str) -> None:
     if sys.stderr.isatty() and style:
         from rich.text import Text
 

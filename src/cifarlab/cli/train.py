@@ -121,9 +121,11 @@ def say_trained(run: Any, *, as_json: bool) -> None:
 
 def say_stopping(number: int) -> None:
     """Heard at the first Ctrl-C or SIGTERM; called inside a signal handler, so it only writes."""
+    import contextlib
     import os
 
-    os.write(2, b"\nstopping after this step and saving; once more to leave at once\n")
+    with contextlib.suppress(OSError):  # the terminal may be gone; the saving must go on
+        os.write(2, b"\nstopping after this step and saving; once more to leave at once\n")
 
 
 def _duration(epochs: str | None) -> str | None:

@@ -29,6 +29,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _RETRY_STATUS: Final = (408, 425, 429, 500, 502, 503, 504)
 _MAX_BACKOFF: Final = 8.0
 _LOCK_POLL: Final = 0.1
+_MOST_ATTEMPTS: Final = 100  # at one source, however much each of them brought
 
 
 class _SourceError(Exception):
@@ -70,7 +71,7 @@ def download(
     when whole and verified. A lock file keeps a second process waiting, which then finds the file there.
     progress: called with (bytes so far, `size`). note: called with one-line messages. timeout: seconds without a byte.
     retries: attempts more per source after the first, `backoff` seconds apart and doubling; an attempt that
-    brought a good part of the file does not count. allow_loopback_http: lets this machine serve over plain http.
+    came a good part of the file further than any before does not count. allow_loopback_http: lets this machine serve over plain http.
     Raises DownloadError with each source's reason and `remedy`; Ctrl-C leaves the .part for the next time.
     """
     _make_folder(destination.parent)
@@ -99,8 +100,8 @@ def download(
 
 def _from_source(source: str, job: _Job, *, retries: int, backoff: float, note: Note | None) -> None:
     """Bring job.part to its full, verified length from `source`; raises _SourceError where that cannot be."""
-    failures = 0
-    while True:
+    failures, furthest = 0, _part_size(job)
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
         start = _part_size(job)
         try:
             if start < job.size:
@@ -113,10 +114,12 @@ def _from_source(source: str, job: _Job, *, retries: int, backoff: float, note: 
             # An earlier session or another source may have left the wrong bytes: this source gets a clean start.
             raise _RetryError("the continued file has other contents (SHA-256 differs); discarded")
         except _RetryError as error:
-            gained = _part_size(job) - start
-            failures = 1 if gained > job.size // 64 else failures + 1
-            if failures > retries:
-                raise _SourceError(f"{error} (gave up after {failures} attempts)") from error
+            # Against the furthest so far, not against this attempt's start: a server that does not continue begins at 0 each time.
+            reached = _part_size(job)
+            failures = 1 if reached - furthest > job.size // 64 else failures + 1
+            furthest = max(furthest, reached)
+            if failures > retries or attempt == _MOST_ATTEMPTS:
+                raise _SourceError(f"{error} (gave up after {attempt} attempts)") from error
             if note is not None:
                 note(f"{urlsplit(source).hostname}: {error}; trying again")
             time.sleep(min(backoff * 2 ** (failures - 1), _MAX_BACKOFF))

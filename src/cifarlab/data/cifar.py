@@ -7,11 +7,12 @@ images. A published MD5 tells that a file is a known packing; the SHA-256 of the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,9 +27,16 @@ _SIDE: Final = 32
 _PIXELS: Final = 3 * _SIDE * _SIDE
 _META: Final = "batches.meta"
 _ARCHIVE_ENDINGS: Final = (".tar.gz", ".tgz", ".tar")
-_REMEDY: Final = "Replace it by the official file, or fetch a fresh copy elsewhere with: cifarlab data get cifar10 --data-dir DIR"
+_REMEDY: Final = (
+    "Replace it by the official file, or fetch a fresh copy with: cifarlab data get cifar10 (a damaged folder is left as it is: "
+    "there, choose another place with --data-dir DIR)"
+)
 
-ARCHIVE_NAMES: Final = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
+ARCHIVE_MD5: Final = {  # as published beside the archives
+    "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+    "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+}
+ARCHIVE_NAMES: Final = tuple(ARCHIVE_MD5)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ OFFICIAL: Final = CifarLayout(
         "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
         "test_batch": "40351d587109b95175f43aff81a1287e",
         "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        **ARCHIVE_MD5,
     },
 )
 
@@ -97,7 +106,10 @@ class CifarFile(NamedTuple):
 
 @dataclass(frozen=True)
 class CifarReport:
-    """The outcome of `check_cifar10`; checksums are SHA-256 (hex) of decoded pixels and labels."""
+    """The outcome of `check_cifar10`; checksums are SHA-256 (hex) of decoded pixels and labels.
+
+    archive: the archive that `files` were read out of, or None where they lie in a folder.
+    """
 
     path: Path
     packing: str
@@ -106,6 +118,7 @@ class CifarReport:
     test_checksum: str
     train_official: bool
     test_official: bool
+    archive: CifarFile | None = None
 
     @property
     def ok(self) -> bool:
@@ -113,14 +126,18 @@ class CifarReport:
 
 
 def find_cifar10(path: Path, *, layout: CifarLayout = OFFICIAL) -> Path | None:
-    """Where under `path` a copy lies: the folder itself, a published folder or archive inside it, or an archive; else None."""
-    if path.is_file():
-        return path if path.name.endswith(_ARCHIVE_ENDINGS) else None
-    candidates = (path, path / "cifar-10-batches-py", path / "cifar-10-batches-bin")
-    for folder in candidates:
-        if _folder_packing(folder, layout) is not None:
-            return folder
-    return next((path / name for name in ARCHIVE_NAMES if (path / name).is_file()), None)
+    """Where under `path` a copy lies: the folder itself, a published folder or archive inside it, or an archive; else None.
+
+    Raises DataError where the system does not let one look.
+    """
+    with _looking_at(path):
+        if path.is_file():
+            return path if path.name.endswith(_ARCHIVE_ENDINGS) else None
+        candidates = (path, path / "cifar-10-batches-py", path / "cifar-10-batches-bin")
+        for folder in candidates:
+            if _folder_packing(folder, layout) is not None:
+                return folder
+        return next((path / name for name in ARCHIVE_NAMES if (path / name).is_file()), None)
 
 
 def read_cifar10(path: Path, *, layout: CifarLayout = OFFICIAL) -> Splits:
@@ -145,7 +162,8 @@ def check_cifar10(path: Path, *, layout: CifarLayout = OFFICIAL) -> CifarReport:
 
     Raises DataError where the copy cannot be read at all (missing, truncated or damaged files).
     """
-    return _read(path, layout)[1]
+    report = _read(path, layout)[1]
+    return replace(report, archive=_describe_archive(report, layout)) if report.path.is_file() else report
 
 
 def _read(path: Path, layout: CifarLayout) -> tuple[Splits, CifarReport]:
@@ -198,6 +216,26 @@ def _dataset(split: str, images: Images, labels: Labels, layout: CifarLayout) ->
 # -- files: from a folder or an archive, as bytes -----------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be looked into ({error.strerror or error}). Check the path and its permissions") from error
+
+
+def _describe_archive(report: CifarReport, layout: CifarLayout) -> CifarFile:
+    """The archive as one file. That its packing is unknown says nothing about its content, which was read already."""
+    path = report.path
+    try:
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        known = md5 in [layout.known_md5.get(name) for name in ARCHIVE_NAMES]
+        return CifarFile(path.name, path.stat().st_size, md5, known, report.ok)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}). Check the disk and the permissions") from error
+
+
 def _folder_packing(folder: Path, layout: CifarLayout) -> str | None:
     """The packing of which `folder` holds at least one batch, the python one first."""
     for packing in ("python", "binary"):
@@ -211,10 +249,12 @@ def _files(found: Path, layout: CifarLayout) -> Iterator[tuple[str, bytes]]:
     if found.is_file():
         yield from _archive_files(found, layout)
         return
-    packing = _folder_packing(found, layout)
-    assert packing is not None
-    names = layout.file_names(packing)
-    _require(found, {name for name in names if (found / name).is_file()}, names)
+    with _looking_at(found):
+        packing = _folder_packing(found, layout)
+        assert packing is not None
+        names = layout.file_names(packing)
+        present = {name for name in names if (found / name).is_file()}
+    _require(found, present, names)
     for name in names:
         path = found / name
         try:

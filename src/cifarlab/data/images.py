@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from cifarlab.errors import ImageError, UsageError, unknown
+from cifarlab.errors import DataError, ImageError, UsageError, unknown
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's names; nothing else is ever opened
 SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif")
@@ -129,8 +129,8 @@ def expand_inputs(arguments: Sequence[str], *, stdin: TextIO) -> list[Path]:
     """The image files that command-line arguments stand for, in the order given, each once.
 
     A directory stands for the images in it and below (by suffix, sorted, hidden files and folders skipped); `-` for
-    the paths on `stdin`, one a line; anything else for itself, whether it exists or not, so that a missing file is
-    reported beside the others. Raises UsageError where nothing was given, a directory holds no image or cannot be
+    the paths on `stdin`, one a line (or ended by NUL, as `find -print0` writes them); anything else for itself, whether
+    it exists and may be read or not, so that a missing file is reported beside the others. Raises UsageError where nothing was given, a directory holds no image or cannot be
     listed, or the list on stdin is empty or not text.
     """
     if not arguments:
@@ -153,9 +153,11 @@ def expand_inputs(arguments: Sequence[str], *, stdin: TextIO) -> list[Path]:
 
 def _lines(stdin: TextIO) -> list[str]:
     try:
-        lines = [line.rstrip("\r\n") for line in stdin]
+        text = stdin.read()
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is not a list of paths ({error.reason}); write one path a line") from error
+    # No path holds a NUL; where one ends the paths, a line break belongs to a name.
+    lines = text.split("\0") if "\0" in text else [line.rstrip("\r") for line in text.split("\n")]
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise UsageError("'-' was given, but standard input holds no paths; write one path a line")
@@ -163,18 +165,31 @@ def _lines(stdin: TextIO) -> list[str]:
 
 
 def _expand(path: Path) -> list[Path]:
-    if not path.is_dir():
+    # os.path answers no where pathlib raises: in a folder that may not be entered, or for a name that is too long.
+    if not os.path.isdir(path):
         return [path]
-
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"{error.filename}: the directory cannot be listed ({error.strerror}); check its permissions") from error
-
-    images = []
-    for folder, folders, files in os.walk(path, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(folder, name) for name in files if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+    try:
+        images = image_files(path)
+    except DataError as error:
+        raise UsageError(str(error)) from error
     if not images:
         raise UsageError(f"{path}: the directory holds no images (looked for {', '.join(SUFFIXES)}, here and below)")
+    return images
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in `folder` and below: by suffix, sorted, hidden files and folders skipped; links to folders are not followed.
+
+    Raises DataError where a folder cannot be listed: its images would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: the directory cannot be listed ({error.strerror}); check its permissions") from error
+
+    images = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images += [Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
     return sorted(images)
 
 

@@ -45,7 +45,7 @@ class Loader:
         count, device = len(self), self.images.device
         order = torch.randperm(count, generator=self._generator(epoch, "shuffle"))
         height, width = self.images.shape[1:3]
-        plan = self.augmentation.plan(count, (height, width), epoch=epoch, generator_for=self._generator)
+        plan = self.augmentation.plan(count, (height, width), epoch=epoch, generator_for=self._generator).to(device)
         for index in torch.tensor_split(order, self.steps_per_epoch)[start:]:
             index = index.to(device)
             yield self.augmentation.apply(self.images, index, plan), self.labels[index]

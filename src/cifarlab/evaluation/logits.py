@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.augment import predict_views
+from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
 
 Logits = NDArray[np.float32]
@@ -42,7 +43,7 @@ def predict_with_views(
     averaged: list[Tensor] = []
     done = 0
     for batch in torch.split(images, batch_size):
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with full_float32(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             single, several = predict_views(model, preprocess(batch.to(device)), views=views)
         plain.append(single.float().cpu())
         averaged.append(several.float().cpu())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from cifarlab.build import restore
+from cifarlab.build import restore, weights_path
 from cifarlab.config import read_recipe
 from cifarlab.data.dataset import Dataset
 from cifarlab.data.splits import ArrangedSplits
-from cifarlab.errors import BundleError, RunError, UsageError, unknown
+from cifarlab.errors import RunError, UsageError, unknown
 from cifarlab.evaluation.logits import predict_with_views
 from cifarlab.runs import Predictions, RunDirectory
 
@@ -25,11 +23,14 @@ def evaluate_run(
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
-    """Predict `split` ("train", "validation" or "test") with the run's selected weights and write its predictions file.
+    """Predict `split` ("validation" or "test") with the run's selected weights and write its predictions file.
 
-    A reading of the test split is counted before it happens. Raises RunError where the split is not the data that
-    the run was set up with, BundleError where its weights cannot be read.
+    A reading of the test split is counted before it happens. Raises RunError where the training has not come to its
+    end or the split is not the data that the run was set up with, BundleError where its weights cannot be read.
     """
+    state = run.status().get("state")
+    if state != "done":
+        raise RunError(f"{run.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {run.path}")
     dataset = _split(arranged, split)
     recipe = read_recipe(run.recipe_file)
     description = run.read_json("bundle.json")
@@ -40,11 +41,11 @@ def evaluate_run(
             f"the {split} split is not the one that {run.path} was set up with (checksum {checksum[:12]}, expected {str(expected)[:12]}). "
             "Point --data-dir to the same data"
         )
-    model, preprocess = restore(description, _weights(run, description))
+    model, preprocess = restore(description, weights_path(run.path, description))
     model, preprocess = model.to(device), preprocess.to(device)
     if split == "test":
         run.count_test_read()
-    views = recipe.evaluate.tta
+    views = description["tta"]
     logits, averaged = predict_with_views(
         model, preprocess, torch.from_numpy(dataset.images), views=views, batch_size=recipe.evaluate.batch_size, progress=progress
     )
@@ -60,13 +61,6 @@ def evaluate_run(
     )
     predictions.save(run.predictions_file(split))
     return predictions
-
-
-def _weights(run: RunDirectory, description: dict[str, Any]) -> Path:
-    weights = description.get("weights")
-    if not isinstance(weights, str) or not (run.path / weights).resolve().is_relative_to(run.path.resolve()):
-        raise BundleError(f"{run.path / 'bundle.json'} is damaged: its weights must be a file inside {run.path}, not {weights!r}")
-    return run.path / weights
 
 
 def _split(arranged: ArrangedSplits, name: str) -> Dataset:

@@ -8,6 +8,8 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from cifarlab.optim.precision import multiplies_bf16_fast
+
 # Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): steep at zero, so that three steps bring
 # singular values from about 0.03 up to near 1, at the price of landing anywhere between about 0.7 and 1.2.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -43,6 +45,7 @@ class Muon(torch.optim.Optimizer):
         """One update from the gradients at hand; parameters without a gradient stay as they are."""
         if closure is not None:
             raise ValueError("this optimizer evaluates no closure")
+        dtype = torch.bfloat16 if multiplies_bf16_fast(self.param_groups[0]["params"][0].device.type) else torch.float32
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
             for parameter in group["params"]:
@@ -56,7 +59,7 @@ class Muon(torch.optim.Optimizer):
                 direction = parameter.grad.add(velocity, alpha=momentum)
                 if group["orthogonal"]:
                     parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
-                    matrix = orthogonalize(direction.reshape(len(direction), -1), steps=self.newton_schulz_steps)
+                    matrix = orthogonalize(direction.reshape(len(direction), -1), steps=self.newton_schulz_steps, dtype=dtype)
                     direction = matrix.to(parameter.dtype).reshape(direction.shape)
                 else:
                     parameter.mul_(1.0 - lr * group["weight_decay"])
@@ -64,18 +67,18 @@ class Muon(torch.optim.Optimizer):
         return None
 
 
-def orthogonalize(matrix: Tensor, *, steps: int = 3) -> Tensor:
+def orthogonalize(matrix: Tensor, *, steps: int = 3, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """Bring all singular values of `matrix` (float [M, N]) near 1: about U V^T of its decomposition U S V^T.
 
-    Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X^T, from X scaled to Frobenius norm 1. bfloat16 where
-    the matrix is on a device or processor that multiplies it faster; the iteration tolerates the rounding.
+    Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X^T, from X scaled to Frobenius norm 1. Computed and
+    returned in `dtype`; the iteration tolerates the rounding of bfloat16.
     """
     a, b, c = _QUINTIC
     x: Tensor = matrix.float()
     tall = x.shape[0] > x.shape[1]
     if tall:  # the smaller Gram matrix
         x = x.T
-    x = (x / (x.norm() + 1e-7)).bfloat16()
+    x = (x / (x.norm() + 1e-7)).to(dtype)
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -1,6 +1,7 @@
 """Training: the loop, its checkpoints, and a run from recipe to weights on disk."""
 
+from cifarlab.training.environment import describe_environment
 from cifarlab.training.loop import Listener, State, fit
 from cifarlab.training.session import PreemptedError, resume_run, train_run
 
-__all__ = ["Listener", "PreemptedError", "State", "fit", "resume_run", "train_run"]
+__all__ = ["Listener", "PreemptedError", "State", "describe_environment", "fit", "resume_run", "train_run"]

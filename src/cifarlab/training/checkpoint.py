@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import nn
 
 from cifarlab.build import Plan
 from cifarlab.errors import RunError
-from cifarlab.files import atomic_writer
+from cifarlab.files import atomic_writer, replace_durably
 from cifarlab.runs import RunDirectory
 from cifarlab.training.loop import State
 
@@ -35,6 +36,7 @@ _KEYS = {
     "best_accuracy",
     "seconds",
     "random",
+    "random_cuda",
 }
 
 
@@ -63,10 +65,11 @@ def save_checkpoint(run: RunDirectory, plan: Plan, state: State, *, recipe_yaml:
         file.write(buffer.getbuffer())
 
 
-def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
+def load_checkpoint(run: RunDirectory, *, note: Callable[[str], None] | None = None) -> dict[str, Any]:
     """The newest whole checkpoint (weights_only: no code in it is run). Raises RunError where none is left.
 
-    A damaged checkpoint.pt gives way to checkpoint.previous.pt: training then repeats the steps between them.
+    A damaged checkpoint.pt gives way to checkpoint.previous.pt, which takes its place (so that the next save keeps the
+    good one); training then repeats the steps between them, and `note` hears of it.
     """
     problems = []
     for path in (run.checkpoint_file, run.previous_checkpoint_file):
@@ -79,6 +82,8 @@ def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
             problems.append(f"{path.name}: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}")
         else:
             if isinstance(content, dict) and content.get("version") == CHECKPOINT_VERSION and content.keys() >= _KEYS:
+                if path == run.previous_checkpoint_file:
+                    _take_previous(run, "; ".join(problems), note)
                 return content
             problems.append(f"{path.name}: not a checkpoint of version {CHECKPOINT_VERSION}")
     raise RunError(
@@ -96,7 +101,7 @@ def restore_state(content: dict[str, Any], plan: Plan) -> State:
             torch.cuda.set_rng_state(content["random_cuda"])
         return State(
             step=int(content["step"]),
-            sums=content["sums"].to(plan.device),
+            sums=content["sums"],
             rows=json.loads(content["rows"]),
             best_epoch=int(content["best_epoch"]),
             best_accuracy=float(content["best_accuracy"]),
@@ -118,6 +123,15 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"damaged at {damaged}")
+
+
+def _take_previous(run: RunDirectory, reason: str, note: Callable[[str], None] | None) -> None:
+    if note is not None:
+        note(f"the newest checkpoint of {run.path} cannot be used ({reason}); going on from the one before it")
+    try:
+        replace_durably(run.previous_checkpoint_file, run.checkpoint_file)
+    except OSError as error:
+        raise RunError(f"cannot write in {run.path}: {error.strerror or error}; nothing was changed") from error
 
 
 def _keep_previous(run: RunDirectory) -> None:

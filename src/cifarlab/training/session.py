@@ -64,14 +64,14 @@ def train_run(
     name: str,
     device: torch.device,
     predict: PredictLogits,
-    data_dir: Path | None = None,
+    found_in: Path | None = None,
     listener: Listener | None = None,
     on_stop: Callable[[int], None] = lambda number: None,
 ) -> RunDirectory:
     """Train `recipe` on `splits` into a new run directory `runs/name`.
 
-    Everything that can be refused is refused before the directory is made. `data_dir` is where `splits` came from,
-    where it was named: evaluation looks there again. Raises UsageError, TrainingError,
+    Everything that can be refused is refused before the directory is made. `found_in` is where the data was found, for
+    those who need it again. Raises UsageError, TrainingError,
     RunError, or PreemptedError after SIGINT or SIGTERM.
     """
     check_recipe(recipe)
@@ -83,7 +83,7 @@ def train_run(
         "precision": plan.precision,
         "seed": recipe.seed,
         "dataset": recipe.data.name,
-        "data_dir": None if data_dir is None else str(data_dir.resolve()),
+        "found_in": None if found_in is None else str(found_in.absolute()),
         **_checksums(arranged),
         "sizes": {"train": len(arranged.train), "validation": len(arranged.validation or ()), "test": len(arranged.test)},
     }
@@ -96,34 +96,36 @@ def train_run(
 
 def resume_run(
     path: Path,
-    load: Callable[[Recipe], Splits],
+    splits: Splits,
     *,
     device: torch.device,
     predict: PredictLogits,
     recipe: Recipe | None = None,
     listener: Listener | None = None,
+    note: Callable[[str], None] | None = None,
     on_stop: Callable[[int], None] = lambda number: None,
 ) -> RunDirectory:
     """Continue the run at `path` from its last checkpoint; on a CPU it ends with the weights of an unbroken run.
 
-    `load` fetches the data of its recipe. `recipe`, where given, must equal the run's own: a changed recipe is a
-    new run, and so is changed data. A run that is done is returned as it is.
+    `splits`: the data of its recipe. `recipe`, where given, must equal the run's own: a changed recipe is a
+    new run, and so is changed data. `note` hears where an older checkpoint had to be used. A run that is done is returned as it is.
     """
     run = RunDirectory.open(path)
     own = read_recipe(run.recipe_file)
     if recipe is not None and (changed := differences(own, recipe)):
         raise UsageError(_changed_recipe(path, changed))
     with run.locked():
-        if run.status()["state"] == "done":
+        if run.status().get("state") == "done":
             return run
-        content = load_checkpoint(run)
+        content = load_checkpoint(run, note=note)
         if changed := differences(parse_recipe(content["recipe"], source="checkpoint"), own):
             raise UsageError(_changed_recipe(path, changed))
-        arranged = arrange(own, load(own))
+        arranged = arrange(own, splits)
         _refuse_other_data(run, content["data_checksum"], arranged)
         plan = build_plan(own, arranged, device=device)
         state = restore_state(content, plan)
         run.rewrite_epochs(state.rows)
+        run.discard_results()
         run.update_status(state="running", error=None)
         return _Session(run, own, arranged, plan, predict, listener or SilentListener()).run_to_end(state, on_stop)
 
@@ -152,6 +154,7 @@ class _Session:
                     self.plan, state, end_epoch=self._end_epoch, listener=self.listener, stop_requested=lambda: stop.received is not None
                 )
                 if not done:
+                    self._refuse_non_finite({"step": state.step, "epoch": state.step // self.plan.loader.steps_per_epoch + 1})
                     self._save(state)
                     self.run.update_status(state="preempted", step=state.step)
                     assert stop.received is not None
