@@ -368,3 +368,12 @@ def test_an_array_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path
     with np.load(path, allow_pickle=True) as file:  # the canary does sing where pickles are let in
         file["sample_ids"]
     assert canary.is_dir()
+
+
+def test_a_run_that_may_not_be_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, **options: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UsageError, match=r"no run at .*shut: it cannot be looked at \(Permission denied\)\."):
+        RunDirectory.open(tmp_path / "shut")

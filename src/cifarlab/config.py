@@ -198,7 +198,11 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """The whole recipe as YAML; `parse_recipe` reads it back equal."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        values = self.model_dump(mode="json")
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+        # PyYAML writes Unicode's own line breaks as they are and reads them back as spaces; escaped they survive.
+        escape = any(mark in text for mark in "\x85\u2028\u2029")
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=False, width=120) if escape else text
 
 
 def parse_recipe(text: str, *, source: str = "recipe") -> Recipe:
@@ -318,7 +322,7 @@ def _merge(values: dict[str, Any], changes: Mapping[str, object]) -> None:
         if isinstance(inner, dict) and isinstance(value, Mapping) and (value or key != "arguments"):
             _merge(inner, value)
         else:
-            values[key] = value
+            values[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _load_yaml(text: str) -> Any:
@@ -363,7 +367,7 @@ def _explain(detail: Any, values: Mapping[str, Any]) -> str:
     if len(location) > 3 and location[1] == "arguments":
         if location[3] == "[key]":
             return f"{'.'.join(location[:2])}: the names of arguments are text (given: {detail['input']!r})"
-        given = values[location[0]]["arguments"][location[2]]
+        given = values[location[0]]["arguments"].get(location[2], detail["input"])
         return f"{'.'.join(location[:3])}: must be true, false, a finite number, text, a list of numbers or null (given: {given!r})"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f" (given: {detail['input']!r})")

@@ -36,8 +36,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         temporary = None
     except OSError as error:
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}. What was there before is untouched; "
-            "free some space or choose another place"
+            f"cannot write {path}: {error.strerror or error}. What was there before is untouched; free some space or choose another place"
         ) from error
     finally:
         if temporary is not None:

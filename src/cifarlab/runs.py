@@ -171,14 +171,12 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """An existing run; raises UsageError where `path` is none, RunError where another version wrote it."""
-        if not path.is_dir():
-            siblings = [p.name for p in path.parent.iterdir() if (p / "status.json").exists()] if path.parent.is_dir() else []
-            match = nearest(path.name, siblings)
+        if not os.path.isdir(path):
+            match = nearest(path.name, _siblings(path))
             hint = f" Did you mean {path.parent / match}?" if match else ""
-            reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
-            raise UsageError(f"no run at {path}: {reason}.{hint}")
+            raise UsageError(f"no run at {path}: {_why_no_folder(path)}.{hint}")
         run = cls(path)
-        if not (path / "status.json").exists() or not run.recipe_file.exists():
+        if not os.path.exists(path / "status.json") or not os.path.exists(run.recipe_file):
             raise UsageError(f"{path} is not a run directory: it has no status.json and recipe.yaml")
         schema = run.status().get("schema")
         if schema != SCHEMA_VERSION:
@@ -305,6 +303,24 @@ class RunDirectory:
             writer.writeheader()
             writer.writerows(rows)
             write_text(self.path / "results.csv", table.getvalue())
+
+
+def _siblings(path: Path) -> list[str]:
+    """The runs beside `path`."""
+    try:
+        return [entry.name for entry in path.parent.iterdir() if os.path.exists(entry / "status.json")]
+    except OSError:
+        return []
+
+
+def _why_no_folder(path: Path) -> str:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such folder"
+    except OSError as error:
+        return f"it cannot be looked at ({error.strerror or error})"
+    return "it is a file, not a folder"
 
 
 def _taken(path: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +68,28 @@ def test_a_folder_stands_for_its_images(command: Command, run: Path, images: lis
 def test_a_list_is_read_from_stdin(command: Command, run: Path, images: list[Path]) -> None:
     outcome = command("predict", run, "-", "--json", stdin="".join(f"{path}\n" for path in images[:2]))
     assert [image["file"] for image in json.loads(outcome.out)["images"]] == [str(path) for path in images[:2]]
+
+
+def test_a_list_of_find_print0_is_read_from_stdin(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", run, "-", "--json", stdin="".join(f"{path}\0" for path in images))
+    assert [image["file"] for image in json.loads(outcome.out)["images"]] == [str(path) for path in images]
+
+
+def test_a_file_that_may_not_be_looked_at_does_not_stop_the_others(
+    command: Command, run: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = os.stat
+
+    def refusing(path: Any, *rest: Any, **named: Any) -> Any:
+        if str(path).startswith("shut"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return genuine(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    outcome = command("predict", run, "shut/a.png", images[0], "--json")
+    assert outcome.code == 1
+    assert "Permission denied" in outcome.err
+    assert ["error" in image for image in json.loads(outcome.out)["images"]] == [True, False]
 
 
 def test_one_bad_file_does_not_stop_the_others(command: Command, run: Path, images: list[Path]) -> None:

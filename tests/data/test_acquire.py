@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from loopback import (
     Behaviour,
+    Handler,
     cut_after,
     endless,
     ignore_range,
@@ -157,6 +158,30 @@ def test_a_stall_times_out_and_is_continued(tmp_path: Path) -> None:
         assert _get([server.url], tmp_path, timeout=1.5, note=notes.append).read_bytes() == CONTENTS
         assert server.ranges == [None, f"bytes={HALF}-"]
     assert any("no data for 1.5 s" in line for line in notes)
+
+
+def test_a_server_that_starts_over_and_cuts_each_time_is_given_up(tmp_path: Path) -> None:
+    def cut_at(percent: int) -> Behaviour:
+        def behave(handler: Handler, start: int) -> None:
+            handler.begin(200, length=len(CONTENTS))  # whatever range was asked for
+            handler.wfile.write(CONTENTS[: len(CONTENTS) * percent // 100])
+            handler.close_connection = True
+
+        return behave
+
+    with loopback(CONTENTS, *[cut_at(percent) for percent in (40, 42) * 20]) as server:
+        # 40 % and 42 % are each further than before; the three that follow are not.
+        with pytest.raises(DownloadError, match=r"connection ended after 4\d0000 of 1000000 bytes \(gave up after 5 attempts\)"):
+            _get([server.url], tmp_path, retries=3)
+        assert server.requests == 5
+
+
+def test_a_server_that_comes_a_little_further_each_time_is_given_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acquire, "_MOST_ATTEMPTS", 6)
+    with loopback(CONTENTS, cut_after(20_000)) as server:
+        with pytest.raises(DownloadError, match=r"ended after 120000 of 1000000 bytes \(gave up after 6 attempts\)"):
+            _get([server.url], tmp_path, retries=2)
+        assert server.requests == 6
 
 
 def test_every_source_is_listed_when_all_fail(tmp_path: Path) -> None:

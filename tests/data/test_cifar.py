@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
+import os
 import pickle
 import tarfile
 import time
@@ -265,3 +267,32 @@ def test_the_real_images_packed_as_binary_are_recognised(real_cifar10: Path, tmp
     assert report.packing == "binary"
     assert report.ok
     assert all(file.official for file in report.files)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_an_archive_is_reported_with_its_md5(published: bool, copy: Copy, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "renamed.tgz", python_files(copy))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    layout = dataclasses.replace(copy.layout, known_md5={"cifar-10-python.tar.gz": md5} if published else {})
+    report = check_cifar10(archive, layout=layout)
+    assert report.archive == ("renamed.tgz", archive.stat().st_size, md5, published, True)
+    assert report.ok
+
+
+def test_a_folder_is_reported_without_an_archive(copy: Copy, tmp_path: Path) -> None:
+    assert check_cifar10(_python_folder(copy, tmp_path), layout=copy.layout).archive is None
+
+
+def test_the_published_sums_of_both_archives_are_known() -> None:
+    # https://www.cs.toronto.edu/~kriz/cifar.html
+    assert OFFICIAL.known_md5["cifar-10-python.tar.gz"] == "c58f30108f718f92721af3b95e74349a"
+    assert OFFICIAL.known_md5["cifar-10-binary.tar.gz"] == "c32a1d4ab5d03f1284b67883e8d87530"
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **options: object) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(DataError, match=r"cannot be looked into \(Permission denied\)\. Check the path and its permissions"):
+        find_cifar10(tmp_path)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cifar_copies import Copy, binary_files, python_files, write_folder
+from cifar_copies import Copy, binary_files, python_files, write_archive, write_folder
+from loopback import Handler, loopback, serve_well, wrong_bytes
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 import cifarlab.data
-from cifarlab.cli.data import app, download_progress
+from cifarlab.cli.data import app
+from cifarlab.cli.progress import download_progress
 from cifarlab.data import cifar, sources
 from cifarlab.errors import DataError, UsageError
 
@@ -102,6 +106,16 @@ def test_check_accepts_a_right_copy(no_data: Path, small: Copy, tmp_path: Path) 
     assert "official" in _run("check", folder).stdout
 
 
+def test_check_shows_the_md5_of_an_archive(no_data: Path, small: Copy, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "cifar-10-python.tar.gz", python_files(small))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    shown = json.loads(_run("check", archive, "--json").stdout)
+    assert shown["archive"] == {"name": archive.name, "size": archive.stat().st_size, "md5": md5, "known": False, "official": True}
+    row = next(line for line in _run("check", archive).stdout.splitlines() if md5 in line)
+    assert row.split() == [archive.name, str(archive.stat().st_size), md5, "unknown", "official"]
+    assert json.loads(_run("check", write_folder(tmp_path / "copy", python_files(small)), "--json").stdout)["archive"] is None
+
+
 def test_check_leaves_with_1_where_pixels_differ(no_data: Path, small: Copy, tmp_path: Path) -> None:
     files = binary_files(small)
     files["data_batch_1.bin"] = files["data_batch_1.bin"][:-1] + bytes([files["data_batch_1.bin"][-1] ^ 1])
@@ -160,6 +174,34 @@ def test_get_verifies_a_copy_that_is_there(no_data: Path, small: Copy, tmp_path:
     assert result.stdout == f"{folder}\n"
     (folder / "test_batch").write_bytes(b"damaged")
     assert isinstance(_run("get", "cifar10", "--data-dir", tmp_path).exception, DataError)
+
+
+def test_get_replaces_a_damaged_archive_once_the_new_one_is_verified(no_data: Path, small: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = write_archive(no_data.parent / "whole.tar.gz", python_files(small)).read_bytes()
+    archive = no_data / "cifar-10-python.tar.gz"
+    no_data.mkdir()
+    archive.write_bytes(whole[: len(whole) // 2])
+    seen: list[bytes] = []
+
+    def serve(handler: Handler, start: int) -> None:
+        seen.append(archive.read_bytes())  # what lies there while the new one arrives
+        serve_well(handler, start)
+
+    monkeypatch.setattr(sources, "CIFAR10_SIZE", len(whole))
+    monkeypatch.setattr(sources, "CIFAR10_SHA256", hashlib.sha256(whole).hexdigest())
+    monkeypatch.setattr(sources, "download", functools.partial(sources.download, allow_loopback_http=True))
+    monkeypatch.setenv("no_proxy", "*")
+    with loopback(whole, wrong_bytes, serve) as server:
+        monkeypatch.setattr(sources, "CIFAR10_SOURCES", (server.url,))
+        failed = _run("get", "cifar10")
+        assert isinstance(failed.exception, DataError)
+        assert archive.read_bytes() == whole[: len(whole) // 2]
+        result = _run("get", "cifar10")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{archive}\n"
+    assert "not a whole archive" in result.stderr
+    assert seen == [whole[: len(whole) // 2]]
+    assert archive.read_bytes() == whole
 
 
 def test_get_knows_what_is_embedded_and_what_is_unknown(no_data: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,5 +100,66 @@ def test_different_classes_in_train_and_test_are_told(tmp_path: Path) -> None:
 def test_fewer_than_two_classes_are_refused(tmp_path: Path) -> None:
     _save(tmp_path / "only" / "0.png")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="found 1 folders with images, and a classifier needs at least two classes"):
+    with pytest.raises(DataError, match="found 1 folder with images, and a classifier needs at least two classes"):
+        read_folder(tmp_path)
+    (tmp_path / "only" / "0.png").unlink()
+    with pytest.raises(DataError, match="found 0 folders with images"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("splits", "told"),
+    [
+        (("train", "val"), "train, val look like splits"),
+        (("train", "valid"), "train, valid look like splits"),
+        (("train", "validation"), "train, validation look like splits"),
+        (("Train", "Test"), "Test, Train look like splits"),
+        (("test",), "test looks like splits"),
+    ],
+)
+def test_splits_without_both_train_and_test_are_no_classes(splits: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    for split in splits:
+        for name in ("cat", "dog"):
+            _save(tmp_path / split / name / "0.png")
+    with pytest.raises(DataError, match=rf"{told}.*both train and test are needed.*train/<class>/<image> and test/<class>/<image>"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+def test_a_validation_folder_beside_train_and_test_is_not_left_out_silently(name: str, tmp_path: Path) -> None:
+    _divided(tmp_path)
+    _save(tmp_path / name / "red" / "0.png")
+    with pytest.raises(
+        DataError, match=rf"holds train, test and {name}.*Move its images into train: validation is carved from the training"
+    ):
+        read_folder(tmp_path)
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for name in ("car", "train"):
+        for number in range(5):
+            _save(tmp_path / name / f"{number}.png")
+    assert read_folder(tmp_path).train.class_names == ("car", "train")
+
+
+def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
+    _divided(tmp_path)
+    for place in (".ipynb_checkpoints", "red/.ipynb_checkpoints"):
+        _save(tmp_path / "train" / place / "0-checkpoint.png")
+    train = read_folder(tmp_path).train
+    assert train.class_names == ("blue", "red")
+    assert len(train) == 6
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _divided(tmp_path)
+    genuine = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("red"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return genuine(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"red: the directory cannot be listed \(Permission denied\); check its permissions"):
         read_folder(tmp_path)

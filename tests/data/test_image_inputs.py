@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cifarlab.data.images import SUFFIXES, expand_inputs
-from cifarlab.errors import UsageError
+from cifarlab.data.images import SUFFIXES, expand_inputs, image_files, read_image
+from cifarlab.errors import DataError, ImageError, UsageError
 
 NOTHING = io.StringIO("")
 
@@ -83,3 +85,52 @@ def test_a_directory_that_cannot_be_listed(tmp_path: Path) -> None:
             expand_inputs([str(tmp_path / "in")], stdin=NOTHING)
     finally:
         (tmp_path / "in").chmod(0o700)
+
+
+def _refuse_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user who may not enter `folder`; root may enter all."""
+    for name in ("stat", "lstat", "open", "scandir"):
+        genuine = getattr(os, name)
+
+        def refusing(path: Any, *rest: Any, _genuine: Any = genuine, **named: Any) -> Any:
+            if str(path).startswith(str(folder)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return _genuine(path, *rest, **named)
+
+        monkeypatch.setattr(os, name, refusing)
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_one_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "a.png", tmp_path / "shut" / "b.png")
+    _refuse_below(tmp_path / "shut", monkeypatch)
+    given = [str(tmp_path / "shut" / "b.png"), str(tmp_path / "a.png")]
+    first, second = expand_inputs(given, stdin=NOTHING)
+    assert [str(first), str(second)] == given
+    with pytest.raises(ImageError, match=r"b\.png: cannot be read \(Permission denied\)"):
+        read_image(first)
+
+
+def test_a_name_that_is_too_long_is_one_bad_file(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    long = "x" * 300 + ".png"
+    assert expand_inputs([long, str(tmp_path / "a.png")], stdin=NOTHING) == [Path(long), tmp_path / "a.png"]
+    with pytest.raises(ImageError, match="File name too long"):
+        read_image(long)
+
+
+def test_a_list_ended_by_nul_is_read_with_line_breaks_in_names() -> None:
+    assert expand_inputs(["-"], stdin=io.StringIO("a.png\0two\nlines.png\0")) == [Path("a.png"), Path("two\nlines.png")]
+
+
+def test_a_folder_below_that_cannot_be_listed_is_an_error_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "a.png", tmp_path / "shut" / "b.png")
+    _refuse_below(tmp_path / "shut", monkeypatch)
+    with pytest.raises(DataError, match=r"shut: the directory cannot be listed \(Permission denied\)"):
+        image_files(tmp_path)
+    with pytest.raises(UsageError, match=r"shut: the directory cannot be listed \(Permission denied\)"):
+        expand_inputs([str(tmp_path)], stdin=NOTHING)
+
+
+def test_a_folder_without_images_has_none(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt", tmp_path / ".hidden" / "a.png")
+    assert image_files(tmp_path) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -169,3 +170,39 @@ def test_importing_the_data_package_loads_no_torch() -> None:
 def test_the_public_surface_is_what_it_says() -> None:
     assert sorted(cifarlab.data.__all__) == cifarlab.data.__all__
     assert all(hasattr(cifarlab.data, name) for name in cifarlab.data.__all__)
+
+
+@pytest.fixture
+def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that this user may not enter."""
+    genuine = os.stat
+
+    def refusing(path: Any, *rest: Any, **named: Any) -> Any:
+        if str(path).startswith(str(tmp_path / "shut") + os.sep):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return genuine(path, *rest, **named)
+
+    (tmp_path / "shut").mkdir()
+    monkeypatch.setattr(os, "stat", refusing)
+    return tmp_path / "shut"
+
+
+def test_a_path_that_may_not_be_looked_at_is_told(no_data: Path, shut: Path) -> None:
+    with pytest.raises(DataError, match=r"shut/in: cannot be looked at \(Permission denied\)\. Check the path and its permissions"):
+        load_splits(str(shut / "in"))
+    with pytest.raises(DataError, match=r"shut: cannot be looked into \(Permission denied\)"):
+        load_splits(str(shut))
+
+
+def test_a_named_dataset_says_which_place_may_not_be_looked_at(no_data: Path, shut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="shut: cannot be looked into"):
+        load_splits("cifar10", data_dir=shut)
+    monkeypatch.setenv("CIFARLAB_DATA", str(shut / "in"))
+    with pytest.raises(DataError, match="shut/in: cannot be looked at"):
+        load_splits("cifar10")
+
+
+@pytest.mark.parametrize(("given", "message"), [("x" * 300, "unknown dataset"), ("in/" + "x" * 300, "there is no such file or folder")])
+def test_a_name_that_is_too_long_for_a_file_is_no_dataset(given: str, message: str, no_data: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_splits(given)

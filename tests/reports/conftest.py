@@ -54,7 +54,7 @@ def build_run(
         make_predictions(split, 60 if split == "test" else 30, names=names, tta=tta).save(run.predictions_file(split))
         if split == "test":
             run.count_test_read()
-    run.update_status(state="done", seconds=807.2, epochs=8, parameters=24_666, best_epoch=8)
+    run.update_status(state="done", seconds=807.2, epochs=8, parameters=24_666, best_epoch=8, selected="best")
     return run
 
 

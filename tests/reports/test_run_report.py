@@ -205,3 +205,56 @@ def test_without_predictions_there_is_no_report(make_run):
 @pytest.mark.parametrize(("seconds", "text"), [(8.31, "8.3 s"), (59.97, "1 min 00 s"), (807.2, "13 min 27 s"), (7500, "2 h 05 min")])
 def test_durations_carry_their_unit(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_protocol_says_which_weights_were_evaluated(make_run):
+    run = make_run()
+    assert (
+        "Evaluated weights: those of the epoch with the highest validation accuracy: best validation epoch 8."
+        in read(write_run_report(run)).text
+    )
+    run.update_status(selected="last")
+    assert (
+        "Evaluated weights: the last ones of training; validation chose nothing (its best validation epoch 8)."
+        in read(write_run_report(run)).text
+    )
+
+
+@pytest.mark.parametrize(("selected", "said"), [("best", True), ("last", False)])
+def test_validation_is_said_to_have_chosen_the_weights_only_where_it_did(selected, said, make_run):
+    run = make_run(splits=("validation",))
+    run.update_status(selected=selected)
+    text = read(write_run_report(run)).text
+    assert "The test split was not evaluated" in text
+    assert ("validation split, which chose the weights." in text) is said
+    assert "may have chosen" not in text
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ({"validation": 0}, "No validation split: all training images were trained on."),
+        ({"validation": 500}, "Validation: 500 images carved from the training split."),
+        (None, "The size of the validation split is not recorded with this run."),
+    ],
+)
+def test_the_size_of_validation_is_the_recorded_one(sizes, text, make_run):
+    assert text in read(write_run_report(make_run(splits=("test",), env={"sizes": sizes}))).text
+
+
+def test_one_epoch_is_one(make_run):
+    run = make_run(epochs=1)
+    run.update_status(epochs=1)
+    text = read(write_run_report(run)).text
+    assert "13 min 27 s 1 epoch " in text
+    assert "1 epochs" not in text
+
+
+def test_where_the_data_lay_is_not_shown(make_run):
+    path = write_run_report(make_run(env={"python": "3.11.9", "found_in": "/home/somebody/secret"}))
+    assert "secret" not in path.read_text()
+    assert "found" not in read(path).text.partition("Environment")[2]
+
+
+def test_the_loss_curve_says_what_is_drawn(reported_run):
+    assert "Cross-entropy per epoch in nats, without label smoothing" in read(reported_run.report_file).text

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarlab.cli.terminal import note, stderr_console, write_json_out, write_table
+from cifarlab.cli.options import AsJson, DataDir, split_names
+from cifarlab.cli.progress import download_progress as download_progress
+from cifarlab.cli.terminal import note, write_json_out, write_table
 
 if TYPE_CHECKING:
     from cifarlab.data import ArrangedSplits, CifarReport, SplitInfo
 
 app = typer.Typer(help="Get, show and check datasets.", no_args_is_help=True)
-
-_DATA_DIR = typer.Option("--data-dir", metavar="DIR", help="Folder that holds the data; no other place is looked at.")
-_JSON = typer.Option("--json", help="Print JSON instead of tables.")
 
 
 @app.command("get")
@@ -31,42 +27,50 @@ def get(
 ) -> None:
     """Download a dataset, verified and resumable; print where it is."""
     from cifarlab.data import dataset_names, fetch_cifar10, find_cifar10, read_cifar10
+    from cifarlab.data.cifar import ARCHIVE_NAMES
     from cifarlab.data.sources import cache_folder
-    from cifarlab.errors import UsageError, unknown
+    from cifarlab.errors import DataError, UsageError, unknown
 
     if name not in dataset_names():
         raise UsageError(unknown("dataset", name, dataset_names()))
     if name != "cifar10":
         note(f"{name} comes with the installation; there is nothing to fetch")
         return
-    found = find_cifar10(data_dir.expanduser() if data_dir is not None else cache_folder())
+    folder = data_dir.expanduser() if data_dir is not None else cache_folder()
+    found = find_cifar10(folder)
     if found is not None:
-        read_cifar10(found)  # a copy that is there but wrong is an error, not "already there"
-        note("already there and verified")
-    else:
-        with download_progress() as progress:
-            found = fetch_cifar10(data_dir, progress=progress, note=note)
-    typer.echo(str(found))
+        try:
+            read_cifar10(found)
+            note("already there and verified")
+            typer.echo(str(found))
+            return
+        except DataError as error:
+            # A folder that somebody unpacked or gathered is theirs to mend; a damaged download is ours.
+            if found not in [folder / archive for archive in ARCHIVE_NAMES]:
+                raise
+            note(f"{error}")
+            note("fetching the archive again; the damaged one stays until the new one is verified")
+    with download_progress() as progress:
+        typer.echo(str(fetch_cifar10(data_dir, progress=progress, note=note)))
 
 
 @app.command("show")
 def show(
     data: Annotated[str, typer.Option("--data", metavar="NAME|PATH", help="cifar10, digits, or a path.")] = "cifar10",
-    data_dir: Annotated[Path | None, _DATA_DIR] = None,
+    data_dir: DataDir = None,
     classes: Annotated[str | None, typer.Option("--classes", metavar="A,B,...", help="Keep these classes only, in this order.")] = None,
     train_size: Annotated[int | None, typer.Option("--train-size", metavar="N", help="Keep N training images, stratified.")] = None,
     validation: Annotated[float, typer.Option("--validation", metavar="FRACTION", help="Share of train held out, 0 to < 1.")] = 0.1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the selections and of the sample grid.")] = 0,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the PNG files.")] = Path("data-show"),
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show class counts, sample images and channel statistics; write class_counts.png and samples.png."""
     from cifarlab.data import arrange_splits, load_splits, split_info
 
     with download_progress() as progress:
         splits = load_splits(data, data_dir=data_dir, progress=progress, note=note)
-    kept = None if classes is None else [part.strip() for part in classes.split(",") if part.strip()]
-    arranged = arrange_splits(splits, classes=kept, validation=validation, train_size=train_size, seed=seed)
+    arranged = arrange_splits(splits, classes=split_names(classes), validation=validation, train_size=train_size, seed=seed)
     infos = {name: split_info(part) for name, part in arranged._asdict().items() if part is not None}
     figures = _draw(arranged, infos, output, seed=seed)
     if as_json:
@@ -80,8 +84,8 @@ def show(
 @app.command("check")
 def check(
     data: Annotated[str, typer.Argument(metavar="NAME|PATH", help="cifar10, digits, or a path.")] = "cifar10",
-    data_dir: Annotated[Path | None, _DATA_DIR] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Verify a dataset file by file; exit code 1 where something is wrong."""
     from cifarlab.data import check_cifar10, find_cifar10, find_named_cifar10, load_splits
@@ -91,7 +95,7 @@ def check(
         path = find_named_cifar10(data_dir, note=note) if data == "cifar10" else Path(data).expanduser()
         if path is None:
             raise DataError("CIFAR-10 is not on this machine. Fetch it with: cifarlab data get cifar10")
-        if path.exists() and (path.is_file() or find_cifar10(path) is not None):
+        if os.path.isfile(path) or (os.path.isdir(path) and find_cifar10(path) is not None):
             report = check_cifar10(path)
         else:  # no published sums: that everything decodes is the check
             train, test = load_splits(data, data_dir=data_dir, download=False, note=note)
@@ -106,59 +110,6 @@ def check(
     _print_report(report, as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def download_progress() -> Iterator[Callable[[int, int], None]]:
-    """A callback (bytes so far, bytes in all): a bar with ETA on a terminal, a line every tenth otherwise.
-
-    Nothing is shown before its first call, so it costs nothing where no download happens.
-    """
-    if not sys.stderr.isatty():
-        yield _plain_progress()
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    with contextlib.ExitStack() as stack:
-        shown: list[tuple[Progress, Any]] = []
-
-        def advance(done: int, total: int) -> None:
-            if not shown:
-                bar = stack.enter_context(Progress(*columns, console=stderr_console()))
-                # Bytes of an earlier session come with the first call and must not count into the speed.
-                shown.append((bar, bar.add_task("download", total=total, completed=done)))
-            bar, task = shown[0]
-            bar.update(task, completed=done, total=total)
-
-        yield advance
-
-
-def _plain_progress() -> Callable[[int, int], None]:
-    started: list[tuple[float, int]] = []
-    told = -1
-
-    def advance(done: int, total: int) -> None:
-        nonlocal told
-        if not started:
-            started.append((time.monotonic(), done))
-        tenth = done * 10 // max(total, 1)
-        if tenth == told:
-            return
-        told = tenth
-        (since, before), now = started[0], time.monotonic()
-        speed = (done - before) / max(now - since, 1e-6)
-        left = f", about {(total - done) / speed:.0f} s left" if done > before and done < total else ""
-        note(f"download: {done / 2**20:.0f} of {total / 2**20:.0f} MiB ({10 * tenth} %){left}")
-
-    return advance
 
 
 def _draw(arranged: ArrangedSplits, infos: dict[str, SplitInfo], folder: Path, *, seed: int) -> list[Path]:
@@ -220,15 +171,18 @@ def _print_readable(outcome: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _print_report(report: CifarReport, *, as_json: bool) -> None:
+    every = [*([report.archive] if report.archive is not None else []), *report.files]
     sums = (("train", report.train_checksum, report.train_official), ("test", report.test_checksum, report.test_official))
     if as_json:
         files = [file._asdict() for file in report.files]
+        archive = None if report.archive is None else report.archive._asdict()
         contents = {split: {"checksum": checksum, "official": official} for split, checksum, official in sums}
-        write_json_out({"ok": report.ok, "path": str(report.path), "packing": report.packing, "files": files, "content": contents})
+        head = {"ok": report.ok, "path": str(report.path), "packing": report.packing}
+        write_json_out({**head, "archive": archive, "files": files, "content": contents})
         return
     rows = [
         [file.name, str(file.size), file.md5, "published" if file.known else "unknown", "official" if file.official else "WRONG"]
-        for file in report.files
+        for file in every
     ]
     write_table(["file", "bytes", "MD5", "packing", "content"], rows, title=str(report.path), right=["bytes"])
     write_table(

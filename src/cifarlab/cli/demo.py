@@ -23,8 +23,7 @@ def demo(
     """Train, evaluate and report on images that come with scikit-learn: no download, under a minute."""
     use_threads(threads)
     from cifarlab import api
-    from cifarlab.cli.data import download_progress
-    from cifarlab.cli.progress import training_progress
+    from cifarlab.cli.progress import download_progress, training_progress
     from cifarlab.cli.results import headline, print_metrics, say_report
     from cifarlab.cli.terminal import note, write_json_out
     from cifarlab.cli.train import say_stopping

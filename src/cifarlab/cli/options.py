@@ -17,6 +17,11 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that h
 MOST_THREADS = 1024  # PyTorch ends the process where the system refuses it another thread
 
 
+def split_names(text: str | None) -> list[str] | None:
+    """The names of an option such as --classes: "deer, dog" -> ["deer", "dog"]; None where it was not given."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
 def use_threads(threads: int | None) -> None:
     """Fix PyTorch's number of CPU threads before anything is computed."""
     if threads is not None:

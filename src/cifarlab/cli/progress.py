@@ -1,11 +1,11 @@
-"""Live progress of a training: a moving line on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Live progress of trainings and downloads: a moving line on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cifarlab.cli.terminal import note, stderr_console
@@ -57,8 +57,10 @@ class TrainingProgress:
             parts.append(f"validation {100 * row['validation_accuracy']:.2f} %")
         parts.append(f"{row['images_per_second']:,.0f} images/s".replace(",", " "))
         parts.append(f"{clock(row['seconds'])} elapsed")
-        if self._eta and row["epoch"] < self._plan.epochs:
-            parts.append(self._eta)
+        if row["epoch"] < self._plan.epochs:
+            # Anew: where epochs are shorter than the interval between lines, no step came to it.
+            self._estimate(self._plan.share_done(row["step"]), time.perf_counter())
+            parts += [self._eta] if self._eta else []
         line = "  ".join(parts)
         if self._bar is None:
             note(line)
@@ -75,11 +77,8 @@ class TrainingProgress:
             self._task = self._bar.add_task("training", total=1.0, detail="")
 
     def _show(self, state: State, plan: Plan, now: float) -> None:
-        assert self._begun is not None
         share = plan.share_done(state.step)
-        gained = share - self._share_at_begin
-        if gained > 0:
-            self._eta = f"ETA {clock((now - self._begun) * (1 - share) / gained)}"
+        self._estimate(share, now)
         loss, right, _, samples = state.sums.tolist()
         elapsed = now - self._epoch_begun
         rate = f"{(samples - self._images) / elapsed:,.0f} images/s".replace(",", " ") if elapsed > 0 and samples > self._images else ""
@@ -89,6 +88,12 @@ class TrainingProgress:
             note(f"{place}  step {state.step}/{plan.total_steps}  {detail}")
         else:
             self._bar.update(self._task, completed=share, description=place, detail=detail)
+
+    def _estimate(self, share: float, now: float) -> None:
+        assert self._begun is not None
+        gained = share - self._share_at_begin
+        if gained > 0:
+            self._eta = f"ETA {clock((now - self._begun) * (1 - share) / gained)}"
 
 
 @contextlib.contextmanager
@@ -121,6 +126,59 @@ def count_progress(what: str) -> Iterator[Any]:
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def download_progress() -> Iterator[Callable[[int, int], None]]:
+    """A callback (bytes so far, bytes in all): a bar with ETA on a terminal, a line every tenth otherwise.
+
+    Nothing is shown before its first call, so it costs nothing where no download happens.
+    """
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with contextlib.ExitStack() as stack:
+        shown: list[tuple[Progress, Any]] = []
+
+        def advance(done: int, total: int) -> None:
+            if not shown:
+                bar = stack.enter_context(Progress(*columns, console=stderr_console()))
+                # Bytes of an earlier session come with the first call and must not count into the speed.
+                shown.append((bar, bar.add_task("download", total=total, completed=done)))
+            bar, task = shown[0]
+            bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+def _plain_progress() -> Callable[[int, int], None]:
+    started: list[tuple[float, int]] = []
+    told = -1
+
+    def advance(done: int, total: int) -> None:
+        nonlocal told
+        if not started:
+            started.append((time.monotonic(), done))
+        tenth = done * 10 // max(total, 1)
+        if tenth == told:
+            return
+        told = tenth
+        (since, before), now = started[0], time.monotonic()
+        speed = (done - before) / max(now - since, 1e-6)
+        left = f", about {(total - done) / speed:.0f} s left" if done > before and done < total else ""
+        note(f"download: {done / 2**20:.0f} of {total / 2**20:.0f} MiB ({10 * tenth} %){left}")
+
+    return advance
 
 
 def clock(seconds: float) -> str:

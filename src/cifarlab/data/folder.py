@@ -78,8 +78,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     names = tuple(entry.name for entry in _folders(folder) if image_files(entry))
     if len(names) < 2:
         raise DataError(
-            f"{folder}: found {len(names)} folder{'' if len(names) == 1 else 's'} with images, and a classifier needs at least two classes. "
-            f"Expected {_ARRANGEMENTS}; images end in {', '.join(SUFFIXES)}"
+            f"{folder}: found {len(names)} folder{'' if len(names) == 1 else 's'} with images, and a classifier needs at least "
+            f"two classes. Expected {_ARRANGEMENTS}; images end in {', '.join(SUFFIXES)}"
         )
     return names
 

@@ -130,8 +130,9 @@ def expand_inputs(arguments: Sequence[str], *, stdin: TextIO) -> list[Path]:
 
     A directory stands for the images in it and below (by suffix, sorted, hidden files and folders skipped); `-` for
     the paths on `stdin`, one a line (or ended by NUL, as `find -print0` writes them); anything else for itself, whether
-    it exists and may be read or not, so that a missing file is reported beside the others. Raises UsageError where nothing was given, a directory holds no image or cannot be
-    listed, or the list on stdin is empty or not text.
+    it exists and may be read or not, so that a missing file is reported beside the others.
+    Raises UsageError where nothing was given, a directory holds no image or cannot be listed, or the list on stdin is
+    empty or not text.
     """
     if not arguments:
         raise UsageError("no images given. Name image files or directories, or '-' for a list on standard input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,12 +152,14 @@ def split_info(data: Dataset) -> SplitInfo:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is something at `path`; raises DataError where the system does not say (permission, name too long)."""
+    """Whether there is something at `path`; raises DataError where the system does not say (permission)."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL byte in the name
         return False
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no file can have such a name
+            return False
         raise DataError(f"{path}: cannot be looked at ({error.strerror or error}). Check the path and its permissions") from error
     return True
 

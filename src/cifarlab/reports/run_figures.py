@@ -79,7 +79,7 @@ def _draw_curves(run: RunDirectory) -> list[Drawn]:
     rows = run.epochs()
     titles: dict[Quantity, str] = {
         "accuracy": "Accuracy per epoch; the ring marks the best.",
-        "loss": "Loss per epoch, as the recipe defines it; the ring marks the best.",
+        "loss": "Cross-entropy per epoch in nats, without label smoothing; the ring marks the best.",
         "mse": "Mean squared error of the probability vector against the one-hot label, per epoch; the ring marks the best.",
     }
     drawn = []

@@ -32,7 +32,6 @@ class _Facts:
     predictions: Mapping[str, Predictions]
     scores: Mapping[str, Any]
     split: str
-    class_counts: Mapping[str, Any]
 
     @property
     def score(self) -> Mapping[str, Any]:
@@ -46,6 +45,12 @@ class _Facts:
             return self.run.name
         name = recipe.get("name") if isinstance(recipe, dict) else None
         return str(name) if name else self.run.name
+
+    @property
+    def weights(self) -> str:
+        """Which weights were evaluated, "best" (on validation) or "last" (of training); "" where the run does not say."""
+        selected = self.status.get("selected")
+        return selected if selected in ("best", "last") else ""
 
     @property
     def dataset(self) -> str:
@@ -70,7 +75,6 @@ def write_run_report(run: RunDirectory, *, images: ReportImages | None = None) -
         predictions=predictions,
         scores=metrics_of(run, predictions),
         split=split,
-        class_counts=images.class_counts,
     )
     drawn = draw_run_figures(run, predictions[split], images)
     write_text(run.report_file, _document(facts, drawn))
@@ -143,8 +147,9 @@ def _headline(facts: _Facts) -> str:
         markup.tile("Calibration error", percent(score["calibration_error"]), "15 bins"),
     ]
     if _number(status.get("seconds")):
-        epochs = f"{status['epochs']} epochs" if status.get("epochs") is not None else ""
-        tiles.append(markup.tile("Training time", duration(float(status["seconds"])), epochs))
+        epochs = status.get("epochs")
+        length = f"{epochs} epoch{'' if epochs == 1 else 's'}" if epochs is not None else ""
+        tiles.append(markup.tile("Training time", duration(float(status["seconds"])), length))
     if _number(status.get("parameters")):
         tiles.append(markup.tile("Parameters", grouped(int(status["parameters"]))))
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -156,9 +161,8 @@ def _warnings(facts: _Facts) -> str:
     if state != "done":
         texts.append(f"This run is not finished: its state is {state!r}.")
     if facts.split != "test":
-        texts.append(
-            "The test split was not evaluated: the figures on this page are of the validation split, which may have chosen the weights."
-        )
+        chosen = {"best": ", which chose the weights", "last": ""}.get(facts.weights, ", which may have chosen the weights")
+        texts.append(f"The test split was not evaluated: the figures on this page are of the validation split{chosen}.")
     return "".join(f'<div class="warning">{markup.paragraph(text)}</div>' for text in texts)
 
 
@@ -168,8 +172,7 @@ def _protocol(facts: _Facts) -> list[str]:
     if reads > 1:
         lines.append("A test split that is read more than once can influence choices; take its figures with that in mind.")
     lines.append(_validation(facts))
-    if _number(facts.status.get("best_epoch")):
-        lines.append(f"Best validation epoch: {facts.status['best_epoch']}.")
+    lines += _weights(facts)
     lines.append(f"Figures are of the {facts.split} split: {grouped(facts.score['n'])} images, SHA-256 {facts.score['checksum']}.")
     lines.append(
         "Intervals are 95 % Wilson score intervals; they hold the uncertainty from the number of images, not that from the training seed."
@@ -177,15 +180,28 @@ def _protocol(facts: _Facts) -> list[str]:
     return lines
 
 
+def _weights(facts: _Facts) -> list[str]:
+    """Which weights the figures are of, and what part validation had in that."""
+    best = facts.status.get("best_epoch")
+    known = f": best validation epoch {best}" if _number(best) else ""
+    if facts.weights == "best":
+        return [f"Evaluated weights: those of the epoch with the highest validation accuracy{known}."]
+    if facts.weights == "last":
+        return [f"Evaluated weights: the last ones of training; validation chose nothing{f' (its{known[1:]})' if known else ''}."]
+    return [f"Which weights were evaluated is not recorded with this run{known}."]
+
+
 def _validation(facts: _Facts) -> str:
     """Where validation comes from; that it is apart from test is checked on the sample ids, not taken for granted."""
     validation, test = facts.predictions.get("validation"), facts.predictions.get("test")
     if validation is not None:
         size = len(validation.labels)
-    elif "validation" in facts.class_counts:
-        size = int(np.sum(facts.class_counts["validation"]))
     else:
-        return "The size of the validation split is not recorded with this run."
+        sizes = facts.env.get("sizes")
+        recorded = sizes.get("validation") if isinstance(sizes, dict) else None
+        if not isinstance(recorded, int):
+            return "The size of the validation split is not recorded with this run."
+        size = recorded
     if size == 0:
         return "No validation split: all training images were trained on."
     if validation is not None and test is not None:
@@ -214,13 +230,14 @@ def _class_table(score: Mapping[str, Any]) -> str:
 
 def _command(facts: _Facts) -> str:
     command = facts.env.get("command")
-    if isinstance(command, list):
-        command = shlex.join(str(part) for part in command)
-    return markup.code_block(str(command)) if command else ""
+    if not command:
+        return ""
+    return markup.code_block(shlex.join(map(str, command)) if isinstance(command, list) else str(command))
 
 
 def _environment(facts: _Facts) -> str:
-    rows = [(key.replace("_", " "), _plain(value)) for key, value in facts.env.items() if key != "command"]
+    # The command has a section of its own; where the data lay (an absolute path) is nothing to hand on with a page.
+    rows = [(key.replace("_", " "), _plain(value)) for key, value in facts.env.items() if key not in ("command", "found_in")]
     return markup.pairs(rows) if rows else ""
 
 
