@@ -143,6 +143,16 @@ def test_a_fault_of_ours_is_called_one(command: Command, monkeypatch: pytest.Mon
     assert outcome.err == "error: internal error (RuntimeError: oops). This is a fault in cifarlab; run again with --debug and report it\n"
 
 
+def test_what_the_system_refuses_is_no_fault_of_ours(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise PermissionError(13, "Permission denied", "/private/runs")
+
+    monkeypatch.setattr("cifarlab.cli.main.app", refused)
+    outcome = command("models")
+    assert outcome.code == 1
+    assert outcome.err == "error: /private/runs: Permission denied. Check the path, its permissions and the disk\n"
+
+
 def test_an_interrupt_leaves_with_130(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

@@ -102,7 +102,7 @@ def test_a_name_is_registered_once() -> None:
 
 @pytest.mark.parametrize("widths", ["abc", 16, [16.5, 32, 64]])
 def test_widths_of_the_wrong_type_are_named(widths: object) -> None:
-    with pytest.raises(UsageError, match="model speednet: argument widths: .*given: "):
+    with pytest.raises(UsageError, match=r"model speednet: argument widths: .*given: "):
         create_model("speednet", arguments={"widths": widths})
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cifarlab.cli.options import AsJson, DataDir, split_names
-from cifarlab.cli.progress import download_progress as download_progress
+from cifarlab.cli.progress import download_progress
 from cifarlab.cli.terminal import note, write_json_out, write_table
 
 if TYPE_CHECKING:

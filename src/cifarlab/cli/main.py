@@ -62,6 +62,9 @@ def main() -> None:
         # The reader (head, less) has gone; leave quietly, as Unix tools do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:  # a path that may not be read, a name too long, a disk that fails
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}. Check the path, its permissions and the disk", 1)
     except Exception as error:
         _fail(f"internal error ({type(error).__name__}: {error}). This is a fault in cifarlab; run again with --debug and report it", 1)
 

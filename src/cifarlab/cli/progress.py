@@ -55,8 +55,8 @@ class TrainingProgress:
         ]
         if row["validation_accuracy"] is not None:
             parts.append(f"validation {100 * row['validation_accuracy']:.2f} %")
-        parts.append(f"{row['images_per_second']:,.0f} images/s".replace(",", " "))
-        parts.append(f"{clock(row['seconds'])} elapsed")
+        parts.append(f"{row['images_per_second']:,.0f} img/s".replace(",", " "))
+        parts.append(clock(row["seconds"]))
         if row["epoch"] < self._plan.epochs:
             # Anew: where epochs are shorter than the interval between lines, no step came to it.
             self._estimate(self._plan.share_done(row["step"]), time.perf_counter())
@@ -81,7 +81,7 @@ class TrainingProgress:
         self._estimate(share, now)
         loss, right, _, samples = state.sums.tolist()
         elapsed = now - self._epoch_begun
-        rate = f"{(samples - self._images) / elapsed:,.0f} images/s".replace(",", " ") if elapsed > 0 and samples > self._images else ""
+        rate = f"{(samples - self._images) / elapsed:,.0f} img/s".replace(",", " ") if elapsed > 0 and samples > self._images else ""
         place = f"epoch {self._epoch + 1}/{plan.epochs}"
         detail = "  ".join(part for part in (f"loss {loss / samples:.4f}", f"train {100 * right / samples:.1f} %", rate, self._eta) if part)
         if self._bar is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import AsJson, DataDir, Device, Runs, Threads, use_threads
+from cifarlab.cli.options import AsJson, DataDir, Device, Runs, Threads, split_names, use_threads
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
         "train.duration": _duration(epochs),
         "train.batch_size": batch_size,
         "optim.lr": lr,
-        "data.classes": None if classes is None else [part.strip() for part in classes.split(",") if part.strip()],
+        "data.classes": split_names(classes),
         "data.train_size": train_size,
         "data.validation": validation,
     }
@@ -65,8 +65,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from cifarlab import api
-    from cifarlab.cli.data import download_progress
-    from cifarlab.cli.progress import training_progress
+    from cifarlab.cli.progress import download_progress, training_progress
     from cifarlab.cli.terminal import note
 
     with download_progress() as bytes_done, training_progress() as listener:
