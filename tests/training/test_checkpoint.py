@@ -16,7 +16,8 @@ import torch
 from small_runs import STEPS_PER_EPOCH, Watcher, outcome, resume, signal_at, train
 
 from cifarlab.errors import RunError
-from cifarlab.runs import RunDirectory, atomic_writer
+from cifarlab.files import atomic_writer
+from cifarlab.runs import RunDirectory
 from cifarlab.training import PreemptedError, checkpoint
 
 
@@ -134,3 +135,28 @@ def test_a_full_disk_keeps_the_older_checkpoint_and_a_resume_ends_equal(
 def test_saving_keeps_the_previous_whole(stopped: RunDirectory) -> None:
     steps = [torch.load(file, weights_only=True)["step"] for file in (stopped.previous_checkpoint_file, stopped.checkpoint_file)]
     assert steps == [STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2]
+
+
+def test_the_older_checkpoint_takes_the_damaged_ones_place_and_is_said(stopped: RunDirectory) -> None:
+    older = stopped.previous_checkpoint_file.read_bytes()
+    cut(stopped.checkpoint_file)
+    heard: list[str] = []
+
+    checkpoint.load_checkpoint(stopped, note=heard.append)
+
+    assert stopped.checkpoint_file.read_bytes() == older  # so that the next save keeps this one, not the damaged one
+    assert len(heard) == 1
+    assert "going on from the one before it" in heard[0]
+
+
+def test_a_resume_discards_predictions_of_the_weights_before(stopped: RunDirectory) -> None:
+    stale = [stopped.predictions_file("test"), stopped.path / "metrics.json", stopped.report_file]
+    for file in stale:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("stale")
+    stopped.count_test_read()
+
+    resume(stopped.path)
+
+    assert not any(file.exists() for file in stale)
+    assert stopped.status()["test_reads"] == 1

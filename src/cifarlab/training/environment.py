@@ -27,7 +27,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(device),
         "git_revision": _git_revision(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
