@@ -52,7 +52,14 @@ def lab_base() -> Recipe:
 
 @register("fast")
 def fast() -> Recipe:
-    """94 % on CIFAR-10 in minutes on two CPU cores: speednet, Muon, 24 to 32 px."""
+    """94 % on CIFAR-10 in minutes on two CPU cores: speednet, Muon, 24 to 32 px.
+
+    cifarlab train fast --data cifar10 --seed S && cifarlab evaluate runs/fast-S --split test
+    Test accuracy 94.16 % with six views (sd 0.19, n = 3: 93.96, 94.19, 94.33 with seeds 0, 1, 2), 93.19 % with one view
+    (sd 0.29), in 579, 635 and 688 s on two cores of an AMD EPYC (AVX512-BF16, PyTorch 2.13.0+cpu), other work beside.
+    49 000 images are trained on; the 1 000 validation images draw the curve and choose nothing.
+    After arXiv 2404.00498 and its successor with Muon; hyperparameters chosen on 5 000 validation images (docs/LOG.md).
+    """
     return Recipe(
         name="fast",
         data=DataConfig(validation=0.02),
