@@ -137,7 +137,7 @@ class ModelConfig(_Section):
 
 class OptimConfig(_Section):
     name: str = Field("adam", description="optimizer: adam, muon, sgd")
-    lr: float = Field(1e-3, gt=0, le=1e6, description="learning rate, for the mean loss of a batch of train.batch_size")
+    lr: float = Field(1e-3, gt=0, le=1e38, description="learning rate, for the mean loss of a batch of train.batch_size")
     weight_decay: float = Field(0.0, ge=0, description="weight decay")
     arguments: Arguments = Field(default_factory=dict, description="the optimizer's own keyword arguments")
 

@@ -186,10 +186,10 @@ def test_check_runs_all_three_and_fails_when_one_fails(checkout: Path, tmp_path:
 @pytest.mark.parametrize("target", ["demo", "test", "check"])
 def test_make_runs_the_script_and_passes_its_failure_on(checkout: Path, target: str) -> None:
     write_script(checkout / "scripts" / target, f"echo ran {target}")
-    done = run("make", target, cwd=checkout)
+    done = run("make", "--no-print-directory", target, cwd=checkout)
     assert (done.returncode, done.stdout) == (0, f"ran {target}\n")
     write_script(checkout / "scripts" / target, "exit 1")
-    assert run("make", target, cwd=checkout).returncode != 0
+    assert run("make", "--no-print-directory", target, cwd=checkout).returncode != 0
 
 
 def test_make_clean_keeps_runs_and_the_environment(checkout: Path) -> None:
