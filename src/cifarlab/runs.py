@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ class Predictions:
                 )
         except FileNotFoundError:
             raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
-        # Damaged archives make zipfile and NumPy raise nearly anything: BadZipFile, zlib.error, EOFError, NotImplementedError, ...
+        # Damaged archives make zipfile and NumPy raise nearly anything: BadZipFile, zlib.error, EOFError, ...
         except Exception as error:
             raise RunError(f"{path} is not a readable predictions file ({error}). Make it again with: cifarlab evaluate") from error
 
@@ -231,14 +231,16 @@ class RunDirectory:
     @contextlib.contextmanager
     def _status_lock(self) -> Iterator[None]:
         """Reading, changing and writing status.json is one act: two evaluations at once must count as two readings."""
-        try:
-            lock = (self.path / ".status.lock").open("a+b")
-        except OSError as error:
-            raise RunError(f"cannot write in {self.path}: {error.strerror or error}") from error
-        with lock as file:
+        with self._lock_file(".status.lock") as file:
             while not try_lock(file):
                 time.sleep(0.01)
             yield
+
+    def _lock_file(self, name: str) -> IO[bytes]:
+        try:
+            return (self.path / name).open("a+b")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / name}: {error.strerror or error}") from error
 
     def mark_failed(self, reason: str) -> None:
         """Record that training failed; a disk too full even for that must not hide the first error."""
@@ -248,11 +250,7 @@ class RunDirectory:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for writing; raises RunError where another process is training it."""
-        try:
-            lock = (self.path / ".lock").open("a+b")
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / '.lock'}: {error.strerror or error}") from error
-        with lock as file:
+        with self._lock_file(".lock") as file:
             if not try_lock(file):
                 raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first")
             yield

@@ -47,6 +47,7 @@ class TrainingProgress:
         self._show(state, plan, now)
 
     def epoch(self, row: dict[str, Any]) -> None:
+        """Print the finished epoch's row of metrics.jsonl as one line."""
         assert self._plan is not None
         parts = [
             f"epoch {row['epoch']:>{len(str(self._plan.epochs))}}/{self._plan.epochs}",

@@ -142,6 +142,7 @@ class _Session:
     listener: Listener
 
     def run_to_end(self, state: State, on_stop: Callable[[int], None]) -> RunDirectory:
+        """Train from `state` until done, stopped or failed; the status says which."""
         self._clock = time.perf_counter() - state.seconds  # as if all of it had run in this process
         self._checksum = self.arranged.train.checksum
         self._epoch_begun = state.seconds
