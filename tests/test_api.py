@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import cifarlab
-from cifarlab.errors import RunError
+from cifarlab.errors import RunError, UsageError
 from cifarlab.runs import RunDirectory
 
 
@@ -70,3 +72,58 @@ def test_two_processes_count_every_reading(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
     assert run.status()["test_reads"] == 60
+
+
+def pictures(folder: Path, *, count: int) -> Path:
+    """Two classes of `count` flat pictures each."""
+    for number, colour in enumerate(("red", "blue")):
+        (folder / colour).mkdir(parents=True)
+        for shade in range(count):
+            values = np.full((32, 32, 3), shade, dtype=np.uint8)
+            values[:, :, 2 * number] = 200
+            Image.fromarray(values).save(folder / colour / f"{shade:02d}.png")
+    return folder
+
+
+def folder_run(tmp_path: Path) -> cifarlab.Run:
+    data = pictures(tmp_path / "pictures", count=20)
+    settings = {"train.duration": "1st", "data.validation": 0.25}
+    run = cifarlab.train("lab-base", data=str(data), runs=tmp_path / "runs", report=False, overrides=settings)
+    run.metrics["test"]
+    return run
+
+
+@pytest.mark.parametrize("change", ["gone", "one picture less"])
+def test_a_report_shows_no_pictures_of_other_data(tmp_path: Path, change: str) -> None:
+    run = folder_run(tmp_path)
+    assert (run.path / "figures" / "predictions.png").exists()
+    if change == "gone":
+        (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    else:
+        (tmp_path / "pictures" / "red" / "03.png").unlink()
+    for file in (run.path / "figures").iterdir():
+        file.unlink()
+    heard: list[str] = []
+
+    page = cifarlab.report(run, note=heard.append)
+
+    assert page.exists()
+    assert not (run.path / "figures" / "predictions.png").exists()
+    assert len(heard) == 1
+    assert "without pictures of the data" in heard[0]
+
+
+def test_a_folder_that_moved_is_named_with_data_dir(tmp_path: Path) -> None:
+    run = folder_run(tmp_path)
+    moved = (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="no data at"):
+        cifarlab.evaluate(run, split="validation", report=False)
+    assert cifarlab.evaluate(run, split="validation", data_dir=moved, report=False)["n"] > 0
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    model = tiny(tmp_path).load(device="cpu")
+    with pytest.raises(UsageError, match=r"uint8 array \[H, W, 3\], not int"):
+        model.predict([3])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="takes a list of images"):
+        model.predict(None)  # type: ignore[arg-type]

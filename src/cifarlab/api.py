@@ -12,12 +12,12 @@ from cifarlab.build import arrange, check_recipe, choose_device
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.config import Recipe, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
-from cifarlab.errors import UsageError, unknown
+from cifarlab.errors import DataError, RunError, UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
 from cifarlab.runs import RunDirectory
-from cifarlab.training import Listener, describe_environment, resume_run, train_run
+from cifarlab.training import Listener, describe_environment, refuse_other_data, resume_run, train_run
 
 EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
@@ -189,11 +189,19 @@ def evaluate(
 
 
 def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: Note | None = None) -> Path:
-    """Draw a run's figures anew from its files and write report.html; returns its path. The test split is not predicted."""
+    """Draw a run's figures anew from its files and write report.html; returns its path. The test split is not predicted.
+
+    Pictures come from the run's data; where that is gone or has changed they are left out, and `note` hears of it.
+    """
     opened = run if isinstance(run, Run) else Run(run)
-    arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
-    _write_results(opened.directory, arranged, report=True)
-    return opened.directory.report_file
+    try:
+        arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
+        images = _report_images(opened.directory, arranged)
+    except (DataError, UsageError, RunError) as error:
+        if note is not None:
+            note(f"the report is made without pictures of the data: {error}")
+        images = ReportImages()
+    return write_run_report(opened.directory, images=images)
 
 
 def load(path: str | Path, *, device: str = "auto") -> Predictor:
@@ -236,10 +244,14 @@ def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | N
     recorded = run.directory.read_json("env.json").get("found_in")
     if data_dir is None and isinstance(recorded, str) and Path(recorded).exists():
         data_dir = recorded
-    return load_splits(run.recipe.data.name, data_dir=None if data_dir is None else Path(data_dir), progress=progress, note=note)
+    where = None if data_dir is None else Path(data_dir)
+    if where is not None and run.recipe.data.name not in dataset_names():
+        return load_splits(str(where), progress=progress, note=note)  # a folder of pictures that has moved
+    return load_splits(run.recipe.data.name, data_dir=where, progress=progress, note=note)
 
 
 def _report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:
+    refuse_other_data(directory, arranged)
     train = arranged.train
     chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:SAMPLES])
     present = {name: part for name, part in arranged._asdict().items() if part is not None}

@@ -97,7 +97,10 @@ class Predictions:
             raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
         # Damaged archives make zipfile and NumPy raise nearly anything: BadZipFile, zlib.error, EOFError, ...
         except Exception as error:
-            raise RunError(f"{path} is not a readable predictions file ({error}). Make it again with: cifarlab evaluate") from error
+            raise RunError(
+                f"{path} is not a readable predictions file: it is damaged or something else. "
+                f"Make it again with: cifarlab evaluate {path.parent.parent} --split {path.stem}"
+            ) from error
 
 
 @dataclass(frozen=True)

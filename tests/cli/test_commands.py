@@ -55,7 +55,7 @@ def test_train_makes_a_run_and_tells_what_is_next(command: Command) -> None:
     outcome = command(*TINY, "--name", "one")
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
-    assert "trained 24 666 parameters for 1 epochs" in outcome.err
+    assert "trained 24 666 parameters for 1 epoch in" in outcome.err
     assert re.search(r"validation accuracy \d+\.\d\d % \(95 % interval", outcome.err)
     assert "next: cifarlab evaluate runs/one --split test" in outcome.err
     assert json.loads(Path("runs/one/status.json").read_text())["test_reads"] == 0

@@ -18,11 +18,24 @@ class Clock:
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
 
+class Loader:
+    def __init__(self, steps: int) -> None:
+        self.steps_per_epoch = steps
+
+    def __len__(self) -> int:
+        return 2 * self.steps_per_epoch
+
+
 def _train(clock: Clock, *, epochs: int, steps: int, seconds: float) -> TrainingProgress:
     """A training of `seconds` a step, as the loop tells of it."""
     total = epochs * steps
     plan: Any = SimpleNamespace(
-        epochs=epochs, total_steps=total, loader=SimpleNamespace(steps_per_epoch=steps), share_done=lambda step: step / total
+        epochs=epochs,
+        total_steps=total,
+        loader=Loader(steps),
+        share_done=lambda step: step / total,
+        precision="fp32",
+        device="cpu",
     )
     progress = TrainingProgress()
     for step in range(1, total + 1):
@@ -37,5 +50,15 @@ def _train(clock: Clock, *, epochs: int, steps: int, seconds: float) -> Training
 
 def test_short_epochs_have_an_eta_each_but_the_last(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _train(Clock(monkeypatch), epochs=4, steps=5, seconds=1.0)
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
     assert [line.partition("ETA ")[2] for line in lines] == ["0:15", "0:10", "0:05", ""]
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(5, True), (60, False)])
+def test_a_training_begins_with_its_size_and_warns_of_few_steps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps: int, warned: bool
+) -> None:
+    _train(Clock(monkeypatch), epochs=1, steps=steps, seconds=0.1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{2 * steps} training images, {steps} steps an epoch, {steps} in all, fp32 on cpu"
+    assert lines[1].startswith(f"warning: {steps} steps are few") == warned

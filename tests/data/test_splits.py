@@ -82,9 +82,9 @@ def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
 
 
 def test_a_class_left_empty_is_named() -> None:
-    with pytest.raises(UsageError, match=r"no validation image of class1 \(3 images\); choose a larger fraction"):
+    with pytest.raises(UsageError, match=r"no validation image of class1 \(3 images\); use --validation with 0.34 or more"):
         carve_validation(_dataset([50, 3]), 0.1, 0)
-    with pytest.raises(UsageError, match=r"no training image of class1 \(3 images\); choose a smaller fraction"):
+    with pytest.raises(UsageError, match=r"no training image of class1 \(3 images\); use --validation with a smaller fraction"):
         carve_validation(_dataset([50, 3]), 0.99, 0)
 
 

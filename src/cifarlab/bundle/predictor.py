@@ -47,6 +47,8 @@ class Predictor:
 
         `source`: a path, the bytes of an image file, an open binary file, or uint8 [H, W, 3].
         """
+        if not isinstance(source, (str, Path, bytes, np.ndarray)) and not hasattr(source, "read"):
+            raise UsageError(f"an image is a path, bytes, an open file or a uint8 array [H, W, 3], not {type(source).__name__}")
         image = source if isinstance(source, np.ndarray) else read_image(Path(source) if isinstance(source, str) else source)
         return fit_image(image, size=self.size, resize=self.resize)
 
@@ -56,7 +58,7 @@ class Predictor:
         `tta`: "none", "flip" or "six" views of each image; without it, what the model was trained to be used with.
         float32 arithmetic, so that the answer does not depend on the images beside it beyond rounding.
         """
-        if isinstance(sources, (str, Path, bytes)):
+        if isinstance(sources, (str, Path, bytes)) or not isinstance(sources, Sequence):
             raise UsageError("predict takes a list of images, such as predict(['cat.jpg'])")
         return self.predict_arrays([self.read(source) for source in sources], tta=tta, batch_size=batch_size)
 

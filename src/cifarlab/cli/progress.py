@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 30.0  # seconds between lines where the output is no terminal and no epoch ends
 REDRAW_EVERY = 0.1  # seconds
+FEW_STEPS = 50  # a network hardly moves from its random start in fewer
 
 
 class TrainingProgress:
@@ -72,6 +73,13 @@ class TrainingProgress:
     def _begin(self, plan: Plan, state: State, now: float) -> None:
         self._plan, self._begun = plan, now
         self._share_at_begin = plan.share_done(state.step)
+        samples = f"{len(plan.loader):,}".replace(",", " ")
+        note(
+            f"{samples} training images, {plan.loader.steps_per_epoch} steps an epoch, {plan.total_steps} in all, "
+            f"{plan.precision} on {plan.device}"
+        )
+        if plan.total_steps < FEW_STEPS:
+            note(f"warning: {plan.total_steps} steps are few to learn from; a smaller --batch-size or more --epochs gives more")
         if self._bar is None:
             self._last = now
         else:

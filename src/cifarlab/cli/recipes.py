@@ -10,7 +10,7 @@ from cifarlab.cli.options import AsJson
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this recipe as YAML; save it, change it, train it.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe as YAML; save it, change it, train it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the recipes, or print one as YAML."""

@@ -11,7 +11,7 @@ from cifarlab.cli.options import AsJson, DataDir, Device, Runs, Threads, split_n
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Recipe name (see: cifarlab recipes) or YAML file.")] = None,
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Recipe name (see: cifarlab recipes) or YAML file.")] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="NAME|PATH", help="Dataset: cifar10, digits, or a path.")] = None,
     data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of initial weights, order and augmentation.")] = None,
@@ -109,8 +109,9 @@ def say_trained(run: Any, *, as_json: bool) -> None:
     if as_json:
         write_json_out({"run": str(run.path), **status, "validation": validation})
         return
+    epochs = "1 epoch" if status["epochs"] == 1 else f"{status['epochs']} epochs"
     parameters = f"{status['parameters']:,}".replace(",", " ")
-    note(f"trained {parameters} parameters for {status['epochs']} epochs in {clock(status['seconds'])}: {run.path}")
+    note(f"trained {parameters} parameters for {epochs} in {clock(status['seconds'])}: {run.path}")
     if validation is not None:
         note(headline(validation))
     if run.directory.report_file.exists():

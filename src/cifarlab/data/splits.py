@@ -115,10 +115,13 @@ def _refuse_empty(train: Dataset, counts: Index, share: Index, fraction: float) 
     for part, empty in parts.items():
         if empty.any():
             names = [f"{train.class_names[k]} ({counts[k]} images)" for k in np.flatnonzero(empty)]
-            more = "a larger" if part == "validation" else "a smaller"
+            smallest = int(counts[counts > 0].min())
+            # The share of the smallest class that rounds to one image at least, in whole percent upwards.
+            enough = min(99, -(-100 // smallest))
+            more = f"{enough / 100:g} or more" if part == "validation" else "a smaller fraction"
             raise UsageError(
                 f"validation fraction {fraction} leaves no {part} image of {', '.join(names)}; "
-                f"choose {more} fraction, or 0 for no validation"
+                f"use --validation with {more}, or 0 for no validation"
             )
 
 

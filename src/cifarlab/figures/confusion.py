@@ -11,7 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from cifarlab.figures.style import class_labels, picture, set_class_ticks
+from cifarlab.figures.style import class_labels, picture, set_class_ticks, text_inches
 
 _LARGEST_SIDE = 24.0  # inches; more classes than fit get smaller cells, without numbers where they could not be read
 _SMALLEST_TEXT = 4.5  # points
@@ -33,13 +33,14 @@ def plot_confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str],
     cell = _cell_inches(k)
     points = min(10.0, max(4.0, cell * 72 * 0.8))
     labels, margin = class_labels(class_names, points=points)
-    side, depth = cell * k, margin if k > 4 else 0.2
-    with picture(path, width=max(side, 1.6) + margin + 1.9, height=max(side, 1.6) + depth + 1.1) as figure:
+    rotation = 90 if max(text_inches(label, points) for label in labels) > 0.9 * cell else 0
+    side, depth = cell * k, margin if rotation else 0.2
+    with picture(path, width=side + margin + 1.9, height=side + depth + 1.1) as figure:
         axes = figure.subplots()
         # A square-root scale, because on a linear one the few mistakes of a good model cannot be told from none.
         scale = PowerNorm(0.5, vmin=0.0, vmax=100.0 if normalize else max(1.0, float(values.max())))
         image = axes.imshow(values, cmap="cividis", norm=scale, aspect="auto")
-        set_class_ticks(axes.xaxis, labels, points=points, rotation=90 if k > 4 else 0)
+        set_class_ticks(axes.xaxis, labels, points=points, rotation=rotation)
         set_class_ticks(axes.yaxis, labels, points=points)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -53,7 +54,8 @@ def plot_confusion_matrix(matrix: NDArray[np.int64], class_names: Sequence[str],
 
 
 def _cell_inches(k: int) -> float:
-    wanted = 0.62 if k <= 12 else 0.4 if k <= 40 else 0.24
+    # With few classes the cells grow, so that the colour bar is as long as its label.
+    wanted = max(0.62, 3.6 / k) if k <= 12 else 0.4 if k <= 40 else 0.24
     return min(wanted, _LARGEST_SIDE / k)
 
 

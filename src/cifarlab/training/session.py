@@ -121,7 +121,7 @@ def resume_run(
         if changed := differences(parse_recipe(content["recipe"], source="checkpoint"), own):
             raise UsageError(_changed_recipe(path, changed))
         arranged = arrange(own, splits)
-        _refuse_other_data(run, content["data_checksum"], arranged)
+        refuse_other_data(run, arranged, train_checksum=content["data_checksum"])
         plan = build_plan(own, arranged, device=device)
         state = restore_state(content, plan)
         run.rewrite_epochs(state.rows)
@@ -244,8 +244,14 @@ def _checksums(arranged: ArrangedSplits) -> dict[str, str]:
     return checksums
 
 
-def _refuse_other_data(run: RunDirectory, train_checksum: str, arranged: ArrangedSplits) -> None:
-    recorded = {**run.read_json("env.json"), "checksum_train": train_checksum}
+def refuse_other_data(run: RunDirectory, arranged: ArrangedSplits, *, train_checksum: str | None = None) -> None:
+    """Raise RunError where a split of `arranged` is not the one that `run` was set up with.
+
+    `train_checksum`: what else vouches for the training images, in place of env.json.
+    """
+    recorded = run.read_json("env.json")
+    if train_checksum is not None:
+        recorded["checksum_train"] = train_checksum
     for key, checksum in _checksums(arranged).items():
         if recorded.get(key) != checksum:
             split = key.removeprefix("checksum_")
