@@ -343,3 +343,8 @@ def test_a_recipe_is_frozen(recipe: Recipe) -> None:
 def test_sections_check_themselves_in_python() -> None:
     with pytest.raises(ValidationError, match="positive number of epochs"):
         TrainConfig(duration=Duration(5, "%"))
+
+
+def test_a_key_written_twice_is_refused_with_its_lines() -> None:
+    with pytest.raises(ConfigError, match=r"the key 'lr' stands twice, in lines 4 and 5"):
+        parse_recipe("model:\n  name: lab-base\noptim:\n  lr: 0.05\n  lr: 0.01\n")

@@ -325,10 +325,25 @@ def _merge(values: dict[str, Any], changes: Mapping[str, object]) -> None:
             values[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, which also refuses a key written twice: YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise ValueError(f"the key {key.value!r} stands twice, in lines {seen[key.value]} and {line}")
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def _load_yaml(text: str) -> Any:
     """Plain YAML; raises ValueError with a reason in one line, whatever the parser raises."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _UniqueKeys)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     # The parser lets errors of its conversions through: a 13th month, a number of 5000 digits, "!!bool maybe", "!!timestamp x".
