@@ -97,8 +97,10 @@ class Predictions:
             raise RunError(f"{path} does not exist. Make it with: cifarlab evaluate {path.parent.parent}") from None
         # Damaged archives make zipfile and NumPy raise nearly anything: BadZipFile, zlib.error, EOFError, ...
         except Exception as error:
+            # NumPy's own words for a damaged file advise unsafe loading; only what it misses is passed on.
+            reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else "it is damaged or something else"
             raise RunError(
-                f"{path} is not a readable predictions file: it is damaged or something else. "
+                f"{path} is not a readable predictions file: {reason}. "
                 f"Make it again with: cifarlab evaluate {path.parent.parent} --split {path.stem}"
             ) from error
 
