@@ -1,93 +1,23 @@
-"""The contract that every registered network keeps, and what is particular to each."""
+"""The registry, speednet and lab-base; what every network keeps is in test_contract.py."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cifarlab.errors import UsageError
-from cifarlab.models import create_model, measure_model, model_arguments, model_names, model_summary, register
+from cifarlab.models import create_model, measure_model, register
 
 
 def random_images(count: int, size: int, *, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-# -- contract over the whole registry ---------------------------------------------------------------------------
-
-
-def test_the_registry_holds_the_networks_of_the_recipes() -> None:
-    assert {"lab-base", "speednet"} <= set(model_names())
-    assert list(model_names()) == sorted(model_names())
-
-
-@pytest.mark.parametrize("name", model_names())
-@pytest.mark.parametrize(("classes", "size"), [(2, 16), (10, 32), (100, 37)])
-def test_output_is_one_row_of_k_finite_logits_per_image(name: str, classes: int, size: int) -> None:
-    model = create_model(name, num_classes=classes, image_size=size).eval()
-    logits = model(random_images(3, size))
-    assert logits.shape == (3, classes)
-    assert logits.dtype == torch.float32
-    assert torch.isfinite(logits).all()
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_gradients_reach_every_trainable_parameter(name: str) -> None:
-    torch.manual_seed(0)
-    model = create_model(name).train()
-    F.cross_entropy(model(random_images(16, 32)), torch.arange(16) % 10).backward()
-    trainable = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trainable
-    untouched = [key for key, parameter in trainable.items() if parameter.grad is None or not parameter.grad.any()]
-    assert untouched == []
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_the_same_seed_builds_the_same_network(name: str) -> None:
-    states = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        states.append(create_model(name).state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_state_survives_safetensors_bit_for_bit(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = create_model(name)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, tmp_path / "weights.safetensors")
-    torch.manual_seed(1)
-    again = create_model(name)
-    again.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=True)
-    images = random_images(2, 32)
-    assert torch.equal(model.eval()(images), again.eval()(images))
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_every_network_says_what_it_is_and_has_defaults(name: str) -> None:
-    assert model_summary(name).endswith(".")
-    arguments = model_arguments(name)
-    assert not {"num_classes", "image_size"} & set(arguments)
-    assert isinstance(create_model(name, arguments=arguments), nn.Module)
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_an_unknown_argument_is_named_with_those_allowed(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"model {name}: unknown argument 'depht'; .*allowed: "):
-        create_model(name, arguments={"depht": 3})
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_images_that_are_too_small_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"model {name} cannot be built .* image_size must be at least 16, not 8"):
-        create_model(name, image_size=8)
+# -- registry -------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_remedy() -> None:
