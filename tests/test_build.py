@@ -1,51 +1,24 @@
-"""From a recipe to what trains: step counts, phases, checks, devices, and the description that restores a network."""
+"""From a recipe to what trains: step counts, phases, losses, checks and devices."""
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 
-from cifarlab.build import Plan, arrange, build_plan, check_recipe, choose_device, describe, resolve_precision, restore
-from cifarlab.config import Recipe, override
+from cifarlab.augment import Mixing
+from cifarlab.build import arrange, build_plan, check_recipe, choose_device, resolve_precision, unknown_names
+from cifarlab.config import override
 from cifarlab.data.dataset import Dataset, Splits
-from cifarlab.errors import BundleError, UsageError
+from cifarlab.errors import UsageError
+from cifarlab.plan import Phase, Plan
 from cifarlab.recipes import get_recipe, recipe_names
-
-CPU = torch.device("cpu")
-
-
-def make_dataset(count: int, size: int = 16, *, height: int | None = None) -> Dataset:
-    images = np.random.default_rng(0).integers(0, 256, (count, height or size, size, 3)).astype(np.uint8)
-    labels = np.arange(count, dtype=np.int64) % 4
-    ids = np.array([str(number) for number in range(count)])
-    return Dataset(name="made", images=images, labels=labels, class_names=("a", "b", "c", "d"), sample_ids=ids)
-
-
-def make_recipe(**changes: object) -> Recipe:
-    recipe = Recipe.model_validate(
-        {
-            "model": {"name": "speednet", "arguments": {"widths": [8, 8, 8]}},
-            "optim": {"name": "muon", "lr": 0.1, "arguments": {}},
-            "train": {"duration": "9ep", "batch_size": 10, "precision": "fp32"},
-        }
-    )
-    return override(recipe, {key.replace("__", "."): value for key, value in changes.items()})
-
-
-def make_plan(*, size: int = 16, **changes: object) -> Plan:
-    """100 training images: 10 steps an epoch at batch 10."""
-    splits = Splits(train=make_dataset(100, size), test=make_dataset(8, size))
-    recipe = make_recipe(**{"data__validation": 0, "train__select": "last", **changes})
-    return build_plan(recipe, arrange(recipe, splits), device=CPU)
-
+from small_plans import CPU, make_dataset, make_plan, make_recipe
 
 # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -59,13 +32,17 @@ def test_the_length_of_training(duration: str, batch_size: int, steps: int, epoc
     assert (plan.total_steps, plan.epochs) == (steps, epochs)
 
 
+def factor(plan: Plan, step: int) -> float:
+    return plan.schedule.at(step, [], higher_is_better=True)
+
+
 def test_warm_up_and_rate_refer_to_the_whole_run() -> None:
     plan = make_plan(schedule__name="linear", schedule__warmup="10%", schedule__final=0.1)
-    assert plan.warmup_steps == 9
-    assert plan.rate_factor(0) == pytest.approx(1 / 9)
-    assert plan.rate_factor(9) == pytest.approx(1)
-    assert plan.rate_factor(90) == pytest.approx(0.1)
-    assert plan.rate_factor(9 + 27) == pytest.approx(0.1 + 0.9 * (1 - 27 / 81))
+    assert plan.schedule.warmup_steps == 9
+    assert factor(plan, 0) == pytest.approx(1 / 9)
+    assert factor(plan, 9) == pytest.approx(1)
+    assert factor(plan, 90) == pytest.approx(0.1)
+    assert factor(plan, 9 + 27) == pytest.approx(0.1 + 0.9 * (1 - 27 / 81))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +107,97 @@ def test_a_channel_without_variation_is_not_divided_by_zero() -> None:
     assert torch.isfinite(plan.preprocess(torch.from_numpy(data.images))).all()
 
 
+def test_the_statistics_are_those_of_the_cropped_gray_image() -> None:
+    plan = make_plan(input={"crop": 8, "color": "gray", "size": 20})
+    luma = make_dataset(100).images[:, 4:12, 4:12] @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    levels = np.round(luma) / 255
+    assert plan.preprocess.mean.tolist() == pytest.approx([levels.mean()] * 3, abs=1e-5)
+    assert plan.preprocess.std.tolist() == pytest.approx([levels.std()] * 3, abs=1e-5)
+    assert plan.preprocess(torch.from_numpy(make_dataset(2).images)).shape == (2, 3, 20, 20)
+
+
+def test_mixing_penalty_and_average_are_there_where_they_are_asked_for() -> None:
+    plain = make_plan()
+    assert (plain.mixing, plain.penalty, plain.average) == (None, None, None)
+    plan = make_plan(augment__cutmix=0.5, optim__l2=1e-3, optim__ema=0.99)
+    assert plan.mixing == Mixing(mixup=0.0, cutmix=0.5)
+    assert plan.penalty is not None
+    assert plan.penalty.strength == 1e-3
+    assert plan.average is not None
+    assert (plan.average.decay, plan.judged) == (0.99, plan.average.module)
+
+
+@pytest.mark.parametrize("on", ["kernels", "convolutions"])
+def test_the_penalty_counts_the_layers_that_it_is_on(on: str) -> None:
+    plan = make_plan(model__name="lab-base", model__arguments={}, optim__l2=1e-3, optim__l2_on=on)
+    assert plan.penalty is not None
+    names = ["conv1", "conv2", "conv3", "conv4"] + (["dense"] if on == "kernels" else [])
+    weights = plan.model.state_dict()
+    expected = 1e-3 * sum(float(weights[f"{name}.weight"].double().square().sum()) for name in names)
+    assert float(plan.penalty.value()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_phases_are_counted_in_steps_from_the_start() -> None:
+    plan = make_plan(train__phases=[{"until": "3ep"}, {"until": "60%", "sparsity": 0.3}, {"until": "9ep", "threshold": 0.1, "rate": 0.5}])
+    assert plan.phases == (Phase(0, 30, 0.0, 0.0, 1.0), Phase(30, 54, 0.3, 0.0, 1.0), Phase(54, 90, 0.0, 0.1, 0.5))
+    assert [phase.sparse for phase in plan.phases] == [False, True, True]
+
+
+def test_milestones_and_cycles_are_counted_in_steps() -> None:
+    schedule = make_plan(schedule={"name": "steps", "milestones": ["2ep", "33st", "50%"], "factors": [0.3, 0.2, 0.1]}).schedule
+    assert (schedule.milestones, schedule.factors) == ((20, 33, 45), (0.3, 0.2, 0.1))
+    assert make_plan(schedule={"name": "triangular", "cycle": "3ep"}).schedule.cycle_steps == 30
+    assert make_plan(schedule={"name": "triangular"}).schedule.cycle_steps == 90
+
+
+# -- loss ------------------------------------------------------------------------------------------------------------------
+
+LOGITS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(12) % 4
+
+
+def unbalanced_plan(**changes: object) -> Plan:
+    """Classes of 40, 30, 20 and 10 images."""
+    data = make_dataset(100)
+    labels = np.repeat(np.arange(4), [40, 30, 20, 10])
+    data = Dataset(name="made", images=data.images, labels=labels, class_names=data.class_names, sample_ids=data.sample_ids)
+    recipe = make_recipe(**{"data__validation": 0, "train__select": "last", **changes})
+    return build_plan(recipe, arrange(recipe, Splits(data, data)), device=CPU)
+
+
+def test_balanced_class_weights_are_inverse_to_the_training_images() -> None:
+    weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(4), y=np.repeat(np.arange(4), [40, 30, 20, 10]))).float()
+    loss = unbalanced_plan(loss__class_weights="balanced").loss(LOGITS, LABELS)
+    assert float(loss) == pytest.approx(float(F.cross_entropy(LOGITS, LABELS, weight=weights)), rel=1e-5)
+
+
+def test_given_class_weights_and_label_smoothing_reach_the_loss() -> None:
+    loss = unbalanced_plan(loss__class_weights=[1, 2, 3, 4]).loss(LOGITS, LABELS)
+    assert float(loss) == pytest.approx(float(F.cross_entropy(LOGITS, LABELS, weight=torch.tensor([1.0, 2, 3, 4]))), rel=1e-5)
+    smooth = unbalanced_plan(loss__label_smoothing=0.2).loss(LOGITS, LABELS)
+    assert float(smooth) == pytest.approx(float(F.cross_entropy(LOGITS, LABELS, label_smoothing=0.2)), rel=1e-5)
+
+
+def test_balanced_weights_are_of_the_images_that_are_trained_on() -> None:
+    plan = unbalanced_plan(loss__class_weights="balanced", data__classes=["b", "a"], data__train_size=60)
+    weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(2), y=plan.loader.labels.numpy())).float()
+    expected = F.cross_entropy(LOGITS[:, :2], LABELS % 2, weight=weights)
+    assert float(plan.loss(LOGITS[:, :2], LABELS % 2)) == pytest.approx(float(expected), rel=1e-5)
+
+
+# -- splits ------------------------------------------------------------------------------------------------------------------
+
+
+def test_validation_on_test_leaves_the_training_split_whole() -> None:
+    splits = Splits(train=make_dataset(100), test=make_dataset(8))
+    arranged = arrange(make_recipe(data__validation=0, data__validate_on="test"), splits)
+    assert arranged.validation is arranged.test
+    assert (arranged.train is splits.train, arranged.test is splits.test) == (True, True)
+    carved = arrange(make_recipe(data__validation=0.2), splits)
+    assert carved.validation is not None
+    assert sorted([*carved.train.sample_ids, *carved.validation.sample_ids]) == sorted(splits.train.sample_ids)
+
+
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +220,19 @@ def test_every_problem_is_reported_at_once() -> None:
         check_recipe(override(recipe, {"model.arguments": {}}))
 
 
+def test_every_unknown_name_is_reported_at_once() -> None:
+    recipe = make_recipe(model={"name": "resnet2000", "arguments": {}}, loss__name="mze", optim__name="adamz")
+    problems = unknown_names(recipe)
+    assert [problem.partition(";")[0] for problem in problems] == [
+        "unknown model 'resnet2000'",
+        "unknown optimizer 'adamz'",
+        "unknown loss 'mze'",
+    ]
+    with pytest.raises(UsageError) as caught:
+        check_recipe(recipe)
+    assert str(caught.value) == "\n".join(problems)
+
+
 def test_checking_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     check_recipe(make_recipe())
@@ -163,6 +244,45 @@ def test_images_that_are_not_square_are_refused() -> None:
     recipe = make_recipe()
     with pytest.raises(UsageError, match="made: images must be square, not 20 x 16"):
         build_plan(recipe, arrange(recipe, splits), device=CPU)
+
+
+def test_a_crop_wider_than_the_images_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"input\.crop=17: allowed is 8 to 16 for images of 16 px"):
+        make_plan(input__crop=17)
+    assert make_plan(input__crop=16).preprocess.output_size(16) == 16
+
+
+@pytest.mark.parametrize("given", [{"size": 8}, {"crop": 8}, {"crop": 16, "size": 15}])
+def test_a_network_too_large_for_its_input_is_refused(given: dict[str, int]) -> None:
+    side = given.get("size", given.get("crop"))
+    with pytest.raises(
+        UsageError, match=rf"model lab-base cannot be built with .* for {side} px and 4 classes: image_size must be at least 16"
+    ):
+        make_plan(model__name="lab-base", model__arguments={}, input=given)
+
+
+@pytest.mark.parametrize("ends", [["2ep", "1ep"], ["1ep", "10st"], ["0ep"], ["0.01ep", "1ep"]])
+def test_a_phase_without_a_step_is_refused(ends: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"train\.phases: each must end after the one before"):
+        make_plan(train__phases=[{"until": end} for end in ends])
+
+
+@pytest.mark.parametrize(("after", "epoch"), [("0ep", 1), ("3ep", 4), ("31st", 5)])
+def test_freezing_everything_before_the_end_is_refused(after: str, epoch: int) -> None:
+    patterns = [{"parameters": pattern, "after": after} for pattern in ("whiten.*", "group*", "head.*")]
+    with pytest.raises(UsageError, match=rf"train\.freeze leaves nothing to train from epoch {epoch} on"):
+        make_plan(train__freeze=patterns)
+    assert len(make_plan(train__freeze=patterns[:2]).freeze) == 2
+
+
+def test_freezing_everything_at_the_end_is_no_matter() -> None:
+    assert make_plan(train__freeze=[{"parameters": "*", "after": "9ep"}]).freeze == (("*", 90),)
+    assert make_plan(train__freeze=[{"parameters": "*", "after": "81st"}]).freeze == (("*", 81),)  # in the middle of the last epoch
+
+
+def test_milestones_that_do_not_rise_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"milestones must rise, from 0 or more, not \[20, 10\]"):
+        make_plan(schedule={"name": "steps", "milestones": ["2ep", "1ep"], "factors": [0.1, 0.01]})
 
 
 def test_a_translation_as_wide_as_the_images_is_refused() -> None:
@@ -209,80 +329,6 @@ def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch, c
     assert resolve_precision("bf16", CPU) == "bf16"
 
 
-# -- description and restoring --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> tuple[dict[str, Any], Path, Plan]:
-    """A description, its weights on disk, and the plan whose network they are of."""
-    recipe = make_recipe()
-    arranged = arrange(recipe, Splits(make_dataset(100), make_dataset(8)))
-    plan = build_plan(recipe, arranged, device=CPU)
-    weights = tmp_path / "weights.safetensors"
-    save_file({key: value.contiguous() for key, value in plan.model.state_dict().items()}, weights)
-    return describe(recipe, arranged, plan), weights, plan
-
-
-def test_a_described_network_is_restored_with_equal_logits(saved: tuple[dict[str, Any], Path, Plan]) -> None:
-    description, weights, plan = saved
-    model, preprocess = restore(description, weights)
-    images = torch.from_numpy(make_dataset(12).images)
-    assert not model.training
-    with torch.no_grad():
-        assert torch.equal(model(preprocess(images)), plan.model.eval()(plan.preprocess(images)))
-
-
-def without(key: str) -> Callable[[dict[str, Any]], object]:
-    return lambda description: description.pop(key)
-
-
-def into(section: str, key: str, value: object) -> Callable[[dict[str, Any]], object]:
-    return lambda description: description[section].update({key: value})
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        without("bundle_version"),
-        without("model"),
-        without("classes"),
-        without("input"),
-        lambda description: description.update(bundle_version=99),
-        lambda description: description.update(model="speednet"),
-        lambda description: description.update(classes=4),
-        lambda description: description.update(classes=["a", "b"]),
-        into("model", "name", "spednet"),
-        into("model", "arguments", {"widths": [8, 8, 16]}),
-        into("model", "arguments", {"depth": 3}),
-        into("model", "arguments", "none"),
-        into("model", "arguments", {"widths": [2**40, 2**40, 8]}),
-        into("input", "size", "large"),
-        into("input", "size", 4),
-        into("input", "mean", [0.5]),
-        into("input", "mean", None),
-        into("input", "mean", [0.1, float("nan"), 0.1]),
-        into("input", "std", [0.2, 0, 0.2]),
-        into("input", "std", []),
-    ],
-)
-def test_a_damaged_description_is_a_bundle_error(
-    saved: tuple[dict[str, Any], Path, Plan], damage: Callable[[dict[str, Any]], object]
-) -> None:
-    description, weights, _ = saved
-    damaged = copy.deepcopy(description)
-    damage(damaged)
-    with pytest.raises(BundleError, match=r"model description|is damaged or of another network"):
-        restore(damaged, weights)
-
-
-def test_missing_weights_say_how_to_get_them(saved: tuple[dict[str, Any], Path, Plan], tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"gone\.safetensors does not exist: .*--resume"):
-        restore(saved[0], tmp_path / "gone.safetensors")
-
-
-@pytest.mark.parametrize("content", [b"", b"no safetensors at all", None])
-def test_damaged_weights_are_a_bundle_error(saved: tuple[dict[str, Any], Path, Plan], content: bytes | None) -> None:
-    description, weights, _ = saved
-    weights.write_bytes(weights.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(BundleError, match="is damaged or of another network"):
-        restore(description, weights)
+def test_a_phase_that_outlasts_the_training_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"train\.phases: the last ends after 100 steps, but the training has 90"):
+        make_plan(train__duration="9ep", train__phases=[{"until": "10ep", "sparsity": 0.5}])

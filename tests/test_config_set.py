@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarlab.config import parse_assignments, parse_recipe
+from cifarlab.config import describe_options, option_keys, parse_assignments, parse_recipe
 from cifarlab.errors import ConfigError
 
 
@@ -74,3 +74,13 @@ def test_assignments_run_no_code(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not YAML"):
         parse_assignments([f"a=!!python/object/apply:os.mkdir ['{tmp_path / 'canary'}']"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_is_described_with_its_default_and_its_choices() -> None:
+    described = {key: (default, meaning) for key, default, meaning in describe_options()}
+    assert tuple(described) == option_keys()
+    assert all(meaning for _, meaning in described.values())
+    assert described["optim.lr"][0] == "0.001"
+    assert described["model.name"][0] == ""
+    assert described["train.patience"][0] == "none"
+    assert described["schedule.name"][1].endswith("(constant | linear | cosine | steps | triangular | plateau)")

@@ -1,208 +1,72 @@
-"""The recipe: everything that decides a run, frozen, validated, and the same in Python and YAML."""
+"""The recipe: everything that decides a run, frozen, validated, and the same in Python and YAML.
+
+Its fields are in cifarlab.sections; here it is read, changed and compared.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ValidationError
+
+from cifarlab.duration import Duration
+from cifarlab.errors import ConfigError, UsageError, nearest, unknown
+from cifarlab.sections import (
+    AugmentConfig,
+    DataConfig,
+    EvaluateConfig,
+    FreezeConfig,
+    InputConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PhaseConfig,
+    Recipe,
+    ScheduleConfig,
+    TrainConfig,
+    as_number,
 )
 
-from cifarlab.errors import ConfigError, UsageError, unknown
-
-LONGEST: Final = 1_000_000  # epochs, steps or percent: more is a slip of the key, and would overflow what counts steps
-_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ep|st|%)\s*")
-
-
-class Duration:
-    """A length of training with its unit: "8ep" epochs, "500st" optimizer steps, "5%" of the whole run."""
-
-    __slots__ = ("unit", "value")
-
-    def __init__(self, value: float, unit: Literal["ep", "st", "%"]) -> None:
-        self.value = value
-        self.unit = unit
-
-    @classmethod
-    def parse(cls, given: object) -> Duration:
-        """From "8ep", "500st", "5%", a Duration, or a bare number of epochs; raises ValueError otherwise."""
-        if isinstance(given, Duration):
-            return given
-        if isinstance(given, (int, float)) and not isinstance(given, bool):
-            given = f"{given}ep"
-        match = _DURATION.fullmatch(given) if isinstance(given, str) else None
-        if match is None:
-            raise ValueError(f"a duration is epochs ('8ep' or 8), steps ('500st') or a share of the run ('5%'), not {given!r}")
-        unit: Any = match.group(2)
-        value = float(match.group(1))
-        if value > LONGEST:
-            raise ValueError(f"a duration is at most {LONGEST} epochs, steps or percent, not {given!r}")
-        return cls(value, unit)
-
-    def steps(self, *, steps_per_epoch: int, total_steps: int | None = None) -> int:
-        """This length in optimizer steps, rounded; "%" needs `total_steps`."""
-        if self.unit == "ep":
-            return round(self.value * steps_per_epoch)
-        if self.unit == "st":
-            return round(self.value)
-        if total_steps is None:
-            raise ValueError("a share of the run cannot say how long the run is")
-        return round(self.value / 100 * total_steps)
-
-    def __str__(self) -> str:
-        # Every digit, and no exponent: parse reads it back equal.
-        return f"{Decimal(repr(self.value)).normalize():f}{self.unit}"
-
-    __repr__ = __str__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Duration) and (self.value, self.unit) == (other.value, other.unit)
-
-    def __hash__(self) -> int:
-        return hash((self.value, self.unit))
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "Duration",
+    "EvaluateConfig",
+    "FreezeConfig",
+    "InputConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PhaseConfig",
+    "Recipe",
+    "RecipeError",
+    "ScheduleConfig",
+    "TrainConfig",
+    "describe_options",
+    "differences",
+    "option_keys",
+    "override",
+    "parse_assignments",
+    "parse_recipe",
+    "read_recipe",
+]
 
 
-DurationField = Annotated[Duration, PlainValidator(Duration.parse), PlainSerializer(str)]
+_ALTERNATIVE: Final = re.compile(r"(literal|tuple)\[")  # how pydantic tells apart the types of a field that has several
+_QUOTED: Final = re.compile(r"'([^']*)'")
 
 
-def _number(value: object) -> object:
-    """YAML 1.1 reads 1e-3 as a string; people mean the number, also inside lists and mappings."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value.strip()):
-        return float(value)
-    if isinstance(value, list):
-        return [_number(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _number(item) for key, item in value.items()}
-    return value
+class RecipeError(ConfigError):
+    """A recipe does not hold. `rest`: its sections with every wrong field at its default, so that the names in them can be looked up
+    all the same; None where no network is named. It was not checked as a whole and is not to be trained."""
 
-
-Arguments = Annotated[dict[str, bool | int | float | str | list[int] | list[float] | None], BeforeValidator(_number)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, arbitrary_types_allowed=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, value: object) -> object:
-        # No field of a section is true or false, but Python would take true for the number 1.
-        if isinstance(value, bool):
-            raise ValueError(f"must not be {str(value).lower()}; quote it if the text is meant")
-        return value
-
-
-class DataConfig(_Section):
-    """Which images, and how the training split is cut. The test split is never cut and never trained on."""
-
-    name: str = Field("cifar10", min_length=1, description="dataset: cifar10, digits, or a path")
-    validation: float = Field(0.1, ge=0, lt=1, description="share of the training split set aside for validation")
-    train_size: int | None = Field(None, ge=2, description="train on so many images; smaller subsets are contained in larger ones")
-    classes: tuple[str, ...] | None = Field(None, description="keep these classes only, renumbered in this order")
-    split_seed: int = Field(0, ge=0, description="seed of the validation split and subset, apart from the run's seed")
-
-
-class InputConfig(_Section):
-    """From stored pixels to network input."""
-
-    normalization: Literal["standardize", "rescale"] = Field(
-        "standardize", description="standardize: mean 0, std 1 per channel, measured on the training images; rescale: to 0..1"
-    )
-
-
-class AugmentConfig(_Section):
-    """Training augmentation; see cifarlab.augment.Geometric."""
-
-    flip: Literal["none", "random", "alternating"] = Field("none", description="left-right flip")
-    translate: int = Field(0, ge=0, le=16, description="largest shift, pixels, reflect padding")
-    cutout: int = Field(0, ge=0, le=32, description="side of the square cut out, pixels")
-
-
-class ModelConfig(_Section):
-    name: str = Field(description="network, as in `cifarlab models`")
-    arguments: Arguments = Field(default_factory=dict, description="its own keyword arguments")
-
-
-class OptimConfig(_Section):
-    name: str = Field("adam", description="optimizer: adam, muon, sgd")
-    lr: float = Field(1e-3, gt=0, le=1e38, description="learning rate, for the mean loss of a batch of train.batch_size")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
-    arguments: Arguments = Field(default_factory=dict, description="the optimizer's own keyword arguments")
-
-
-class ScheduleConfig(_Section):
-    name: Literal["constant", "linear", "cosine"] = Field("constant", description="shape of the learning rate after warm-up")
-    warmup: DurationField = Field(Duration(0, "%"), description="linear climb at the start")
-    final: float = Field(0.0, ge=0, le=1, description="rate at the end, as a share of the highest")
-
-
-class FreezeConfig(_Section):
-    parameters: str = Field(description="shell pattern of parameter names, such as 'whiten.*'")
-    after: DurationField = Field(description="trained for this long, then frozen (from the next epoch on)")
-
-
-class TrainConfig(_Section):
-    duration: DurationField = Field(Duration(10, "ep"), description="length of training")
-    batch_size: int = Field(64, ge=1, description="images per optimizer step")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    resolution: tuple[Annotated[int, Field(ge=8, le=512)], ...] = Field(
-        (), description="input sizes in pixels of equal phases of training; empty: the data's own size"
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware multiplies it fast, else fp32")
-    freeze: tuple[FreezeConfig, ...] = Field((), description="parameters that stop training before the end")
-    select: Literal["best", "last"] = Field("best", description="weights kept: best on validation, or the last ones")
-
-    @model_validator(mode="after")
-    def _length_is_absolute(self) -> TrainConfig:
-        if self.duration.unit == "%" or self.duration.value <= 0:
-            raise ValueError(f"duration must be a positive number of epochs ('8ep') or steps ('500st'), not {str(self.duration)!r}")
-        return self
-
-
-class EvaluateConfig(_Section):
-    tta: Literal["none", "flip", "six"] = Field("none", description="test-time augmentation: number of views of each image")
-    batch_size: int = Field(500, ge=1, description="images at once")
-
-
-class Recipe(_Section):
-    """One training run, whole. Fields are read by cifarlab.build alone."""
-
-    name: str = Field("custom", description="name of the recipe")
-    model: ModelConfig
-    data: DataConfig = Field(default_factory=DataConfig)
-    input: InputConfig = Field(default_factory=InputConfig)
-    augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    optim: OptimConfig = Field(default_factory=OptimConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of initial weights, order and augmentation")
-
-    @model_validator(mode="after")
-    def _selection_has_a_judge(self) -> Recipe:
-        if self.train.select == "best" and self.data.validation == 0:
-            raise ValueError("train.select=best needs a validation split: set data.validation above 0, or train.select=last")
-        return self
-
-    def to_yaml(self) -> str:
-        """The whole recipe as YAML; `parse_recipe` reads it back equal."""
-        values = self.model_dump(mode="json")
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-        # PyYAML writes Unicode's own line breaks as they are and reads them back as spaces; escaped they survive.
-        escape = any(mark in text for mark in "\x85\u2028\u2029")
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=False, width=120) if escape else text
+    def __init__(self, problems: Sequence[str], *, source: str, rest: Recipe | None) -> None:
+        super().__init__(problems, source=source)
+        self.source, self.rest = source, rest
 
 
 def parse_recipe(text: str, *, source: str = "recipe") -> Recipe:
@@ -240,10 +104,7 @@ def override(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
         problem = _assign(values, key, value)
         if problem:
             problems.append(problem)
-    try:
-        return _validate(values, "overrides", problems)
-    except ConfigError as error:
-        raise ConfigError(error.problems, source="overrides") from None
+    return _validate(values, "overrides", problems)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
@@ -256,7 +117,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
             problems.append(f"{text!r}: write KEY=VALUE, for example optim.lr=0.1")
             continue
         try:
-            changes[key.strip()] = _number(_load_yaml(value))
+            changes[key.strip()] = as_number(_load_yaml(value))
         except RecursionError:  # a value that contains itself
             problems.append(f"{_shorten(text)!r}: the value is nested too deeply")
         except ValueError as error:
@@ -276,6 +137,20 @@ def option_keys() -> tuple[str, ...]:
         else:
             keys.append(name)
     return tuple(keys)
+
+
+def describe_options() -> list[tuple[str, str, str]]:
+    """(dotted key, default, meaning) of every field of a recipe, in its order; "" where a field has no default."""
+    rows = []
+    for key in option_keys():
+        section, _, name = key.rpartition(".")
+        owner: Any = Recipe.model_fields[section].annotation if section else Recipe
+        field = owner.model_fields[name]
+        values = field.get_default(call_default_factory=True)
+        default = "" if field.is_required() else "none" if values is None else str(list(values) if isinstance(values, tuple) else values)
+        allowed = " | ".join(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else ""
+        rows.append((key, default, " ".join(filter(None, [field.description, allowed and f"({allowed})"]))))
+    return rows
 
 
 def differences(left: Recipe, right: Recipe) -> list[str]:
@@ -364,19 +239,46 @@ def _validate(values: Mapping[str, Any], source: str, problems: list[str] | None
         found.append("a value is nested too deeply")
     except ValidationError as error:
         # A wrong argument fails once for each type that it could have had: one line for all of them.
-        found += dict.fromkeys(_explain(detail, values) for detail in error.errors())
+        found += dict.fromkeys(_explain(detail, values) for detail in error.errors() if not _superfluous(detail))
     if found:
-        raise ConfigError(found, source=source)
+        raise RecipeError(found, source=source, rest=_what_holds(values))
     return recipe
+
+
+def _superfluous(detail: Any) -> bool:
+    """Class weights are a word or a list, and fail as both: a list was meant as a list."""
+    is_list = isinstance(detail["input"], (list, tuple))
+    return detail["loc"][:2] == ("loss", "class_weights") and (
+        (is_list and detail["type"] == "literal_error") or (not is_list and detail["type"] == "tuple_type")
+    )
+
+
+def _what_holds(values: Mapping[str, Any]) -> Recipe | None:
+    """The sections of `values` that name something, with every wrong field at its default; see RecipeError."""
+    sections: dict[str, Any] = {}
+    for name, kind in (("model", ModelConfig), ("loss", LossConfig), ("optim", OptimConfig)):
+        given = values.get(name)
+        fields = dict(given) if isinstance(given, Mapping) else {}
+        try:
+            sections[name] = kind.model_validate(fields)
+        except RecursionError:
+            return None
+        except ValidationError as error:
+            wrong = {str(detail["loc"][0]) for detail in error.errors()}
+            if name == "model" and "name" in wrong:
+                return None
+            # Arguments mean nothing without the name that they belong to.
+            right = {} if "name" in wrong else {key: value for key, value in fields.items() if str(key) not in wrong}
+            sections[name] = kind.model_validate(right)
+    return Recipe.model_construct(**sections)
 
 
 def _explain(detail: Any, values: Mapping[str, Any]) -> str:
     """One pydantic error in the house's words: key, what was given, what is allowed."""
-    location = [str(part) for part in detail["loc"]]
+    location = [str(part) for part in detail["loc"] if not _ALTERNATIVE.match(str(part))]
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        allowed = [name for name in option_keys() if name.startswith(".".join(location[:-1]))] if location[:-1] else option_keys()
-        return unknown("option", key, allowed)
+        return unknown("option", key, _keys_beside(location))
     if detail["type"] == "missing":
         return f"{key} is missing"
     if len(location) > 3 and location[1] == "arguments":
@@ -384,5 +286,19 @@ def _explain(detail: Any, values: Mapping[str, Any]) -> str:
             return f"{'.'.join(location[:2])}: the names of arguments are text (given: {detail['input']!r})"
         given = values[location[0]]["arguments"].get(location[2], detail["input"])
         return f"{'.'.join(location[:3])}: must be true, false, a finite number, text, a list of numbers or null (given: {given!r})"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{key or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f" (given: {detail['input']!r})")
+    message = detail["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    if location == ["loss", "class_weights"] and detail["type"] == "literal_error":
+        message += ", or a list with one weight for each class"
+    given = "" if detail["type"] == "value_error" else f" (given: {detail['input']!r})"
+    allowed = _QUOTED.findall(detail["ctx"]["expected"]) if detail["type"] == "literal_error" else []
+    match = nearest(str(detail["input"]), allowed)
+    return f"{key or 'recipe'}: {message}{given}" + (f"; did you mean {match!r}?" if match else "")
+
+
+def _keys_beside(location: list[str]) -> Sequence[str]:
+    """The dotted keys that could stand where an unknown one does."""
+    before = ".".join(location[:-1])
+    if location[:2] in (["train", "freeze"], ["train", "phases"]):
+        kind = FreezeConfig if location[1] == "freeze" else PhaseConfig
+        return [f"{before}.{name}" for name in kind.model_fields]
+    return [key for key in option_keys() if key.startswith(f"{before}.")] if before else option_keys()

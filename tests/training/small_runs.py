@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from cifarlab.build import Plan
 from cifarlab.config import Recipe, override
 from cifarlab.data.dataset import Dataset, Splits
 from cifarlab.evaluation import predict_logits
+from cifarlab.plan import Plan
 from cifarlab.runs import RunDirectory
 from cifarlab.training import State, resume_run, train_run
 
@@ -52,11 +52,11 @@ def make_recipe(**changes: object) -> Recipe:
             "data": {"name": "corners", "validation": 0.2},
             "augment": {"flip": "alternating", "translate": 1, "cutout": 3},
             "optim": {"name": "muon", "lr": 0.1, "weight_decay": 1e-4, "arguments": {"bias_lr": 2.0, "head_lr": 1e-3}},
+            "loss": {"label_smoothing": 0.1},
             "schedule": {"name": "linear", "warmup": "2st"},
             "train": {
                 "duration": "3ep",
                 "batch_size": 32,
-                "label_smoothing": 0.1,
                 "precision": "fp32",
                 "resolution": [16, 16, 20],
                 "freeze": [{"parameters": "whiten.*", "after": "1ep"}],

@@ -71,7 +71,7 @@ def test_a_training_learns(tmp_path: Path, linear: dict[str, Any]) -> None:
 
 def test_train_metrics_equal_an_independent_computation(tmp_path: Path, linear: dict[str, Any]) -> None:
     # So small a rate changes nothing in float32: all batches of the epoch see the same weights, those that are saved.
-    recipe = make_recipe(**{**linear, "optim__lr": 1e-30, "train__label_smoothing": 0.3, "train__duration": "1ep"})
+    recipe = make_recipe(**{**linear, "optim__lr": 1e-30, "loss__label_smoothing": 0.3, "train__duration": "1ep"})
     splits = make_splits()
     run = train(tmp_path, "run", recipe, splits=splits)
     model, preprocess = restore(run.read_json("bundle.json"), run.weights_file("last"))

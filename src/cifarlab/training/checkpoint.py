@@ -16,19 +16,20 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from cifarlab.build import Plan
 from cifarlab.errors import RunError
 from cifarlab.files import atomic_writer, replace_durably
+from cifarlab.plan import Plan
 from cifarlab.runs import RunDirectory
 from cifarlab.training.loop import State
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 _KEYS = {
     "version",
     "recipe",
     "data_checksum",
     "model",
     "optimizer",
+    "average",
     "step",
     "sums",
     "rows",
@@ -48,6 +49,7 @@ def save_checkpoint(run: RunDirectory, plan: Plan, state: State, *, recipe_yaml:
         "data_checksum": data_checksum,
         "model": plan.model.state_dict(),
         "optimizer": plan.optimizer.state_dict(),
+        "average": None if plan.average is None else plan.average.state_dict(),
         "step": state.step,
         "sums": state.sums.cpu(),
         "rows": json.dumps(state.rows),
@@ -96,6 +98,8 @@ def restore_state(content: dict[str, Any], plan: Plan) -> State:
     try:
         plan.model.load_state_dict(content["model"])
         plan.optimizer.load_state_dict(content["optimizer"])
+        if plan.average is not None:
+            plan.average.load_state_dict(content["average"])
         torch.set_rng_state(content["random"])
         if plan.device.type == "cuda" and content["random_cuda"] is not None:
             torch.cuda.set_rng_state(content["random_cuda"])

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifarlab.build import Plan
 from cifarlab.errors import TrainingError
+from cifarlab.plan import Plan
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
 
@@ -45,29 +45,28 @@ def fit(
     listener: Listener,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train `plan.model` from `state` to the end; True when done, False when `stop_requested` ended it after a step
-    (after the epoch's end where that step was its last).
+    """Train `plan.model` from `state` to the end, or to where it stops early.
 
+    True when done, False when `stop_requested` ended it after a step (after the epoch's end where that step was its last).
     `end_epoch(state, epoch)` is called after each epoch (from 0): it validates, records and saves. Raises
     TrainingError, naming the step, where the loss is not finite; the step is then not taken (on a GPU it may be
     noticed up to CHECK_EVERY steps late).
     """
-    model, optimizer, per_epoch = plan.model, plan.optimizer, plan.loader.steps_per_epoch
+    model, per_epoch = plan.model, plan.loader.steps_per_epoch
     # Apple's GPUs have no float64; float32 keeps the sums of an epoch to about six digits.
     state.sums = state.sums.to(plan.device, torch.float32 if plan.device.type == "mps" else torch.float64)
-    while state.step < plan.total_steps:
+    while state.step < plan.total_steps and not (state.step % per_epoch == 0 and plan.stops_early(state.rows)):
         epoch, start = divmod(state.step, per_epoch)
         plan.freeze_parameters(epoch * per_epoch)
         size = plan.image_size(epoch)
         model.train()
         for images, labels in plan.loader.epoch(epoch, start=start):
-            factor = plan.rate_factor(state.step)
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+            plan.prepare(state.step, state.rows)
             with plan.autocast():
-                logits = model(plan.preprocess(images, size))  # uint8 [B, H, W, C] -> [B, K]
+                inputs, targets = plan.mix(plan.preprocess(images, size), labels, state.step)  # uint8 [B, H, W, C] -> [B, C, H, W]
+                logits = model(inputs)  # [B, K]
             logits = logits.float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
+            loss = plan.loss(logits, targets)
             loss.backward()  # type: ignore[no-untyped-call]
             state.sums += _batch_sums(logits.detach(), labels).to(state.sums.dtype)
             if (plan.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not torch.isfinite(loss):
@@ -75,8 +74,7 @@ def fit(
                     f"the loss is {loss.item()} at step {state.step + 1} (epoch {epoch + 1}); lower the learning rate (--lr). "
                     "The checkpoint of the last whole epoch is kept"
                 )
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            plan.update(state.step)
             state.step += 1
             listener.step(state, plan)
             if state.step >= plan.total_steps:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifarlab.build import Plan, arrange, build_plan, check_recipe, describe
+from cifarlab.build import arrange, build_plan, check_recipe, describe
 from cifarlab.config import Recipe, differences, parse_recipe, read_recipe
 from cifarlab.data.dataset import Splits
 from cifarlab.data.preprocess import Preprocess
@@ -22,10 +22,13 @@ from cifarlab.errors import CifarlabError, RunError, TrainingError, UsageError
 from cifarlab.files import write_json
 from cifarlab.metrics import accuracy, cross_entropy, mse, softmax
 from cifarlab.models import measure_model
+from cifarlab.optim import sparsity
+from cifarlab.plan import Plan
 from cifarlab.runs import RunDirectory
 from cifarlab.training.checkpoint import load_checkpoint, restore_state, save_checkpoint, save_weights
 from cifarlab.training.environment import describe_environment
 from cifarlab.training.loop import Listener, State, epoch_means, fit
+from cifarlab.training.memory import keep_freed_memory
 from cifarlab.training.signals import StopRequest
 
 
@@ -83,6 +86,7 @@ def train_run(
         "precision": plan.precision,
         "seed": recipe.seed,
         "dataset": recipe.data.name,
+        "validated_on": recipe.data.validate_on,
         "found_in": None if found_in is None else str(found_in.absolute()),
         **_checksums(arranged),
         "sizes": {"train": len(arranged.train), "validation": len(arranged.validation or ()), "test": len(arranged.test)},
@@ -147,6 +151,8 @@ class _Session:
         self._checksum = self.arranged.train.checksum
         self._epoch_begun = state.seconds
         self._samples_before = float(state.sums[3])  # of the running epoch, by an earlier process
+        if self.plan.device.type == "cpu":
+            keep_freed_memory()
         try:
             with StopRequest(on_stop) as stop:
                 if state.step == 0:
@@ -175,13 +181,18 @@ class _Session:
         self._samples_before = 0.0
         row: dict[str, Any] = {"epoch": epoch + 1, "step": state.step, "learning_rate": self.plan.optimizer.param_groups[0]["lr"]}
         row |= epoch_means(state) | self._validate()
+        if self.plan.penalty is not None:
+            row["l2_penalty"] = float(self.plan.penalty.value())
+        if self.plan.phases:
+            row["sparsity"] = sparsity(self.plan.model)
         self._refuse_non_finite(row)
         state.seconds = self._epoch_begun = time.perf_counter() - self._clock
         row |= {"seconds": round(state.seconds, 3), "images_per_second": round(samples / trained, 1)}
         state.rows.append(row)
-        if row["validation_accuracy"] is not None and row["validation_accuracy"] > state.best_accuracy:
+        best = state.rows[state.best_epoch - 1] if state.best_epoch else None
+        if self.plan.improves(row, best):
             state.best_accuracy, state.best_epoch = row["validation_accuracy"], epoch + 1
-            save_weights(self.plan.model, self.run.weights_file("best"))
+            save_weights(self.plan.judged, self.run.weights_file("best"))
         self.run.append_epoch(row)
         sums, state.sums = state.sums, torch.zeros_like(state.sums)  # the checkpoint stands at the next epoch's start
         self._save(state)
@@ -192,8 +203,10 @@ class _Session:
         validation = self.arranged.validation
         if validation is None:
             return {"validation_loss": None, "validation_accuracy": None, "validation_mse": None}
+        if self.recipe.data.validate_on == "test":
+            self.run.count_test_read()
         logits = self.predict(
-            self.plan.model,
+            self.plan.judged,
             self.plan.preprocess,
             torch.from_numpy(validation.images),
             batch_size=self.recipe.evaluate.batch_size,
@@ -221,9 +234,9 @@ class _Session:
         save_checkpoint(self.run, self.plan, state, recipe_yaml=self.recipe.to_yaml(), data_checksum=self._checksum)
 
     def _finish(self, state: State) -> None:
-        save_weights(self.plan.model, self.run.weights_file("last"))
+        save_weights(self.plan.judged, self.run.weights_file("last"))
         self.run.rewrite_epochs(state.rows)
-        size = measure_model(self.plan.model, image_size=self.arranged.train.images.shape[1])
+        size = measure_model(self.plan.model, image_size=self.plan.preprocess.output_size(self.arranged.train.images.shape[1]))
         self.run.update_status(
             state="done",
             seconds=round(time.perf_counter() - self._clock, 3),
@@ -234,6 +247,8 @@ class _Session:
             best_epoch=state.best_epoch or None,
             best_validation_accuracy=state.best_accuracy if state.best_epoch else None,
             selected=self.plan.select,
+            stopped_early=state.step < self.plan.total_steps,
+            **({"sparsity": max(row["sparsity"] for row in state.rows)} if self.plan.phases and state.rows else {}),
         )
 
 
