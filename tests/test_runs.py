@@ -322,12 +322,14 @@ def test_a_changed_byte_anywhere_is_never_a_traceback(tmp_path: Path, prediction
     path = tmp_path / "test.npz"
     predictions.save(path)
     whole = path.read_bytes()
+    refused = 0
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
             Predictions.load(path)
         except RunError:
-            continue
+            refused += 1
+    assert refused > 0  # not every byte matters (a date of the archive), but most do
 
 
 @pytest.mark.parametrize("missing", ["labels", "class_names", "checksum"])

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from cifarlab.bundle.predictor import Predictor
     from cifarlab.config import Recipe
     from cifarlab.errors import CifarlabError
+    from cifarlab.reproduction import reproduce
 
-__all__ = ["CifarlabError", "Predictor", "Recipe", "Run", "evaluate", "load", "report", "resume", "train"]
+__all__ = ["CifarlabError", "Predictor", "Recipe", "Run", "evaluate", "load", "report", "reproduce", "resume", "train"]
 
 _HOMES = {
     "CifarlabError": "cifarlab.errors",
     "Predictor": "cifarlab.bundle.predictor",
     "Recipe": "cifarlab.config",
+    "reproduce": "cifarlab.reproduction",
     **dict.fromkeys(("Run", "evaluate", "load", "report", "resume", "train"), "cifarlab.api"),
 }
 

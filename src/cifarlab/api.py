@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cifarlab.build import arrange, check_recipe, choose_device
+from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
-from cifarlab.config import Recipe, override, read_recipe
+from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
-from cifarlab.errors import DataError, RunError, UsageError, unknown
+from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
@@ -84,7 +84,6 @@ def resolve_recipe(
     recipe: str | Path | Recipe, *, data: str | None = None, seed: int | None = None, overrides: Mapping[str, object] | None = None
 ) -> Recipe:
     """A recipe by name, file or value with changes made; every name in it is checked. Raises UsageError with all problems."""
-    base = recipe if isinstance(recipe, Recipe) else get_recipe(str(recipe))
     changes: dict[str, object] = dict(overrides or {})
     if data is not None:
         # A path keeps its meaning when the run is evaluated from another folder; a name stays one beside a folder called so.
@@ -92,7 +91,11 @@ def resolve_recipe(
         changes["data.name"] = str(Path(data).expanduser().resolve()) if is_path else data
     if seed is not None:
         changes["seed"] = seed
-    resolved = override(base, changes)
+    try:
+        resolved = override(recipe if isinstance(recipe, Recipe) else get_recipe(str(recipe)), changes)
+    except RecipeError as error:
+        more = [] if error.rest is None else unknown_names(error.rest)
+        raise ConfigError([*error.problems, *more], source=error.source) from None
     check_recipe(resolved)
     return resolved
 
@@ -127,6 +130,11 @@ def train(
     RunDirectory.check_free(folder, chosen_name)
     where = Path(data_dir) if data_dir is not None else None
     splits = load_splits(resolved.data.name, data_dir=where, progress=progress, note=note)
+    if resolved.data.validate_on == "test" and note is not None:
+        note(
+            f"warning: {resolved.name} looks at the TEST split after every epoch, as the report that it repeats did: what is called "
+            "validation here is test. Each look is counted; data.validate_on=train is the honest way"
+        )
     found = find_named_cifar10(where) if resolved.data.name == "cifar10" else None
     directory = train_run(
         resolved,
@@ -196,7 +204,7 @@ def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: N
     opened = run if isinstance(run, Run) else Run(run)
     try:
         arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
-        images = _report_images(opened.directory, arranged)
+        images = report_images(opened.directory, arranged)
     except (DataError, UsageError, RunError) as error:
         if note is not None:
             note(f"the report is made without pictures of the data: {error}")
@@ -210,9 +218,13 @@ def load(path: str | Path, *, device: str = "auto") -> Predictor:
 
 
 def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device: str, report: bool) -> Run:
-    """Predictions on validation, metrics and report; a run without validation waits for `evaluate`."""
+    """Predictions on validation, metrics and report; a run without validation waits for `evaluate`.
+
+    A run that validated on the test split has looked at it already, and is reported on it.
+    """
     if arranged.validation is not None:
-        evaluate_run(directory, arranged, "validation", device=choose_device(device))
+        on_test = arranged.validation is arranged.test
+        evaluate_run(directory, arranged, "test" if on_test else "validation", device=choose_device(device))
         _write_results(directory, arranged, report=report)
     return Run(directory.path)
 
@@ -220,7 +232,7 @@ def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device
 def _write_results(directory: RunDirectory, arranged: ArrangedSplits, *, report: bool) -> None:
     """Metrics files, and with `report` the figures and the page too, from the run's prediction files."""
     if report:
-        write_run_report(directory, images=_report_images(directory, arranged))  # writes the metrics files as well
+        write_run_report(directory, images=report_images(directory, arranged))  # writes the metrics files as well
     else:
         write_metrics(directory)
 
@@ -250,11 +262,14 @@ def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | N
     return load_splits(run.recipe.data.name, data_dir=where, progress=progress, note=note)
 
 
-def _report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:
+def report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:
+    """What a report shows of a run's data; raises RunError where `arranged` is not the data that it was set up with."""
     refuse_other_data(directory, arranged)
     train = arranged.train
     chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:SAMPLES])
     present = {name: part for name, part in arranged._asdict().items() if part is not None}
+    if arranged.validation is arranged.test:
+        del present["validation"]  # the same images twice
     return ReportImages(
         class_counts={name: part.class_counts() for name, part in present.items()},
         samples=train.images[chosen],

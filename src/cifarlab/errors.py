@@ -49,6 +49,10 @@ class RunError(CifarlabError):
     """A run directory cannot be created, read or continued."""
 
 
+class BusyError(RunError):
+    """Another process is training this run."""
+
+
 class BundleError(CifarlabError):
     """A trained model on disk cannot be read."""
 

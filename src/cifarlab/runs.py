@@ -28,7 +28,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.errors import RunError, UsageError, nearest
+from cifarlab.errors import BusyError, RunError, UsageError, nearest
 from cifarlab.files import atomic_writer, try_lock, write_json, write_text
 
 SCHEMA_VERSION: Final = 1
@@ -254,10 +254,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for writing; raises RunError where another process is training it."""
+        """Hold the run for writing; raises BusyError where another process is training it."""
         with self._lock_file(".lock") as file:
             if not try_lock(file):
-                raise RunError(f"{self.path} is being trained by another process; wait for it or stop it first")
+                raise BusyError(f"{self.path} is being trained by another process; wait for it or stop it first")
             yield
 
     def count_test_read(self) -> int:

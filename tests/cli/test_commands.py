@@ -23,7 +23,7 @@ def test_version(command: Command) -> None:
     assert (outcome.code, outcome.err) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["demo", "data", "recipes", "models", "train", "evaluate", "predict", "report"])
+@pytest.mark.parametrize("name", ["demo", "data", "recipes", "models", "train", "evaluate", "predict", "reproduce", "report"])
 def test_every_command_helps(command: Command, name: str) -> None:
     assert name in command("--help").out
     outcome = command(name, "--help")
@@ -197,3 +197,13 @@ def test_demo(command: Command) -> None:
     assert re.search(r"test accuracy \d+\.\d\d %", outcome.err)
     page = Path("runs/demo/report.html").read_text(encoding="utf-8")
     assert "Test split read 1 time." in re.sub(r"<[^>]+>", "", page)
+
+
+def test_a_published_protocol_says_that_it_reads_the_test_split(command: Command) -> None:
+    options = ("--data", "digits", "--epochs", "1", "--train-size", "200", "--threads", "1", "--device", "cpu", "--no-report")
+    outcome = command("train", "lab-base-published", *options, "--name", "one")
+    assert outcome.code == 0, outcome.err
+    assert "warning: lab-base-published looks at the TEST split after every epoch" in outcome.err
+    assert re.search(r"test accuracy \d+\.\d\d % \(95 % interval", outcome.err)
+    assert "next: cifarlab evaluate" not in outcome.err
+    assert json.loads(Path("runs/one/status.json").read_text())["test_reads"] == 2  # the epoch's look and the evaluation

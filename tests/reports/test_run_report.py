@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from page_reader import Page
 from PIL import Image
 
 from cifarlab.errors import RunError
@@ -17,38 +16,8 @@ from cifarlab.reports import ReportImages, write_run_report
 from cifarlab.reports.run_report import duration
 from cifarlab.runs import Predictions
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 CHARTS = {"right_wrong", "reliability", "confusion_matrix", "confusion_matrix_normalized", "accuracy", "loss", "class_counts"}
 GRIDS = {"samples", "predictions", "mistakes"}
-
-
-class Page(HTMLParser):
-    """Parses a page, insists on balanced tags, and keeps its text, tags and attributes."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self.feed(source)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.words.append(data)
 
 
 def read(path) -> Page:
@@ -209,10 +178,7 @@ def test_durations_carry_their_unit(seconds, text):
 
 def test_the_protocol_says_which_weights_were_evaluated(make_run):
     run = make_run()
-    assert (
-        "Evaluated weights: those of the epoch with the highest validation accuracy: best validation epoch 8."
-        in read(write_run_report(run)).text
-    )
+    assert "Evaluated weights: those of the epoch that was best on validation: best validation epoch 8." in read(write_run_report(run)).text
     run.update_status(selected="last")
     assert (
         "Evaluated weights: the last ones of training; validation chose nothing (its best validation epoch 8)."

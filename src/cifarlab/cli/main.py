@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, demo, evaluate, models, predict, recipes, report, train
+from cifarlab.cli import data, demo, evaluate, models, predict, recipes, report, reproduce, train
 from cifarlab.cli.terminal import note
 from cifarlab.errors import CifarlabError
 
@@ -24,10 +24,11 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("recipes")(recipes.recipes)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cifarlab.cli.terminal import note, stderr_console
 
 if TYPE_CHECKING:
-    from cifarlab.build import Plan
+    from cifarlab.plan import Plan
     from cifarlab.training import State
 
 PLAIN_EVERY = 30.0  # seconds between lines where the output is no terminal and no epoch ends

@@ -11,12 +11,21 @@ from cifarlab.cli.options import AsJson
 
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe as YAML; save it, change it, train it.")] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List every field that a recipe can set, with default and meaning.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or print one as YAML."""
+    """List the recipes, print one as YAML, or list what a recipe can set (losses, optimizers, schedules, augmentation, ...)."""
     from cifarlab.cli.terminal import write_json_out, write_table
+    from cifarlab.config import describe_options
     from cifarlab.recipes import get_recipe, recipe_names, recipe_summary
 
+    if fields:
+        described = describe_options()
+        if as_json:
+            write_json_out([dict(zip(("key", "default", "meaning"), row, strict=True)) for row in described])
+        else:
+            write_table(["field", "default", "meaning"], described)
+        return
     if name is not None:
         recipe = get_recipe(name)
         if as_json:

@@ -32,12 +32,15 @@ def train(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write figures and report.html at the end.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe into a run directory, with a report on validation. The test split is not read; that is `evaluate`."""
+    """Train a recipe into a run directory, with a report on validation.
+
+    The test split is not read; that is `evaluate`. Recipes called ...-published do read it, as the reports that they repeat did.
+    """
     from cifarlab.config import parse_assignments
 
     changes = parse_assignments(settings or [])
     shorthands: dict[str, Any] = {
-        "train.duration": _duration(epochs),
+        "train.duration": epochs_or_steps(epochs),
         "train.batch_size": batch_size,
         "optim.lr": lr,
         "data.classes": split_names(classes),
@@ -116,7 +119,10 @@ def say_trained(run: Any, *, as_json: bool) -> None:
         note(headline(validation))
     if run.directory.report_file.exists():
         say_report(run.directory.report_file)
-    note(f"next: cifarlab evaluate {run.path} --split test")
+    if run.recipe.data.validate_on == "test":
+        note(headline(run.metrics["test"]))
+    else:
+        note(f"next: cifarlab evaluate {run.path} --split test")
 
 
 def say_stopping(number: int) -> None:
@@ -128,7 +134,7 @@ def say_stopping(number: int) -> None:
         os.write(2, b"\nstopping after this step and saving; once more to leave at once\n")
 
 
-def _duration(epochs: str | None) -> str | None:
+def epochs_or_steps(epochs: str | None) -> str | None:
     """A bare number means epochs."""
     return f"{epochs}ep" if epochs is not None and epochs.replace(".", "", 1).isdigit() else epochs
 

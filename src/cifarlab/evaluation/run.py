@@ -70,4 +70,6 @@ def _split(arranged: ArrangedSplits, name: str) -> Dataset:
     chosen: Dataset | None = splits[name]
     if chosen is None:
         raise UsageError("this run has no validation split (data.validation is 0); use --split test")
+    if name == "validation" and chosen is arranged.test:
+        raise UsageError("this run validated on the test split (data.validate_on=test); use --split test")
     return chosen

@@ -25,12 +25,12 @@ def has_curve(rows: Sequence[Mapping[str, Any]], quantity: Quantity) -> bool:
     return any(_series(rows, f"{split}_{quantity}")[0] for split in _LINES)
 
 
-def plot_curve(rows: Sequence[Mapping[str, Any]], quantity: Quantity, path: Path) -> Path:
+def plot_curve(rows: Sequence[Mapping[str, Any]], quantity: Quantity, path: Path, *, validation_is_test: bool = False) -> Path:
     """`quantity` over the epochs: train and, where there is one, validation, with the best epoch marked.
 
     rows: the lines of metrics.jsonl, with "epoch" (from 1) and "train_<quantity>", "validation_<quantity>"; a value may be
     missing or None. Best is the highest accuracy or the lowest loss or MSE, on validation where recorded, else on train.
-    Raises ValueError where no row holds the quantity.
+    validation_is_test: the run validated on its test split, and the legend says so. Raises ValueError where no row holds the quantity.
     """
     if quantity not in _AXIS:
         raise ValueError(f"quantity must be one of {', '.join(_AXIS)}, not {quantity!r}")
@@ -43,9 +43,10 @@ def plot_curve(rows: Sequence[Mapping[str, Any]], quantity: Quantity, path: Path
             x, y = _series(rows, f"{split}_{quantity}")
             if x:
                 size = 5.0 if len(x) <= 40 else 0.0  # markers on hundreds of epochs would hide the line
-                axes.plot(x, y, dash, color=colour, marker=marker, markersize=size, linewidth=1.8, label=split.capitalize())
+                name = "Test (used as validation)" if validation_is_test and split == "validation" else split.capitalize()
+                axes.plot(x, y, dash, color=colour, marker=marker, markersize=size, linewidth=1.8, label=name)
                 epochs += x
-        _mark_best(axes, rows, quantity)
+        _mark_best(axes, rows, quantity, validation="test" if validation_is_test else "validation")
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
         axes.set_xlabel("Epoch")
@@ -57,13 +58,13 @@ def plot_curve(rows: Sequence[Mapping[str, Any]], quantity: Quantity, path: Path
     return path
 
 
-def _mark_best(axes: Axes, rows: Sequence[Mapping[str, Any]], quantity: Quantity) -> None:
+def _mark_best(axes: Axes, rows: Sequence[Mapping[str, Any]], quantity: Quantity, *, validation: str) -> None:
     split = "validation" if _series(rows, f"validation_{quantity}")[0] else "train"
     x, y = _series(rows, f"{split}_{quantity}")
     best = max(y) if quantity == "accuracy" else min(y)
     epoch = x[y.index(best)]  # the first of equals
     value = f"{best:.2f} %" if quantity == "accuracy" else f"{best:.4g}"
-    label = f"Best {split}: {value} (epoch {epoch:g})"
+    label = f"Best {validation if split == 'validation' else split}: {value} (epoch {epoch:g})"
     # An open ring, so that the point under it stays visible.
     axes.plot([epoch], [best], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.8, label=label, zorder=4)
 

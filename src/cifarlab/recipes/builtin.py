@@ -8,7 +8,7 @@ from cifarlab.config import (
     Duration,
     EvaluateConfig,
     FreezeConfig,
-    InputConfig,
+    LossConfig,
     ModelConfig,
     OptimConfig,
     Recipe,
@@ -37,19 +37,6 @@ def digits() -> Recipe:
     )
 
 
-@register("lab-base")
-def lab_base() -> Recipe:
-    """A lab report's first CNN: 24 666 parameters, Adam, batch 64, 5 epochs, no augmentation."""
-    return Recipe(
-        name="lab-base",
-        model=ModelConfig(name="lab-base"),
-        input=InputConfig(normalization="rescale"),
-        # Keras's epsilon for Adam; PyTorch's default is 1e-8.
-        optim=OptimConfig(name="adam", lr=1e-3, arguments={"epsilon": 1e-7}),
-        train=TrainConfig(duration=Duration(5, "ep"), batch_size=64, precision="fp32", select="last"),
-    )
-
-
 @register("fast")
 def fast() -> Recipe:
     """94 % on CIFAR-10 in minutes on two CPU cores: speednet, Muon, 24 to 32 px.
@@ -74,11 +61,11 @@ def fast() -> Recipe:
             weight_decay=0.0267,
             arguments={"momentum": 0.6, "bias_lr": 106.0, "head_lr": 0.0204, "sgd_momentum": 0.85},
         ),
+        loss=LossConfig(label_smoothing=0.2),
         schedule=ScheduleConfig(name="linear"),
         train=TrainConfig(
             duration=Duration(10, "ep"),
             batch_size=2000,
-            label_smoothing=0.2,
             resolution=(24, 28, 32, 32, 32),
             freeze=(FreezeConfig(parameters="whiten.*", after=Duration(3, "ep")),),
             select="last",

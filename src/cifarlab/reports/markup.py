@@ -20,6 +20,11 @@ def bullets(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 
 
+def entries(items: Iterable[tuple[str, str]]) -> str:
+    """A list whose items begin with a few words in bold."""
+    return "<ul>" + "".join(f"<li><strong>{escape(lead)}</strong> {escape(text)}</li>" for lead, text in items) + "</ul>"
+
+
 def code_block(text: str) -> str:
     return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
 
@@ -31,13 +36,20 @@ def tile(label: str, value: str, note: str = "", *, main: bool = False) -> str:
     return f'<div class="{kind}"><span class="label">{escape(label)}</span><span class="value">{escape(value)}</span>{small}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, footer: Iterable[Sequence[str]] = ()) -> str:
-    """A table whose first column holds row headings; wide ones scroll inside their own box."""
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, footer: Iterable[Sequence[str]] = (), caption: str = "", kind: str = ""
+) -> str:
+    """A table whose first column holds row headings; wide ones scroll inside their own box. Line breaks in a cell are kept.
+
+    kind: what its cells hold: "" numbers, "text" sentences, "lines" several short lines each.
+    """
     heading = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(_row(row) for row in rows)
     foot = "".join(_row(row) for row in footer)
     end = f"<tfoot>{foot}</tfoot>" if foot else ""
-    return f'<div class="scroll"><table><thead><tr>{heading}</tr></thead><tbody>{body}</tbody>{end}</table></div>'
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    style = f' class="{escape(kind)}"' if kind else ""
+    return f'<div class="scroll"><table{style}>{title}<thead><tr>{heading}</tr></thead><tbody>{body}</tbody>{end}</table></div>'
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
@@ -64,5 +76,5 @@ def section(anchor: str, heading: str, *content: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    first, *others = cells
-    return f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in others)}</tr>'
+    first, *others = (escape(cell).replace("\n", "<br>") for cell in cells)
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'

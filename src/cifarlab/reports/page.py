@@ -31,7 +31,10 @@ nav a { display: inline-block; margin: 0 1rem .3rem 0; color: var(--accent); }
 figure { margin: 0; max-width: min(100%, 34.5rem); }
 figure.wide { max-width: 100%; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .4rem; }
-figcaption { color: var(--soft); font-size: .88rem; margin-top: .35rem; }
+fig.text th, .text td { text-align: left; min-width: 6rem; }
+.lines { font-size: .92rem; } .lines th, .lines td { text-align: left; padding-right: .6rem; }
+.scroll + .figures, .scroll + .scroll { margin-top: 1rem; }
+caption { color: var(--soft); font-size: .88rem; margin-top: .35rem; }
 li { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -40,6 +43,11 @@ th[scope="row"] { text-align: left; min-width: 7rem; }
 thead th { color: var(--soft); font-size: .9rem; }
 thead th:first-child { text-align: left; }
 tfoot th, tfoot td { font-weight: 650; }
+tbody th, tbody td { vertical-align: top; }
+.text th, .text td { text-align: left; min-width: 6rem; }
+.lines { font-size: .92rem; } .lines th, .lines td { text-align: left; padding-right: .6rem; }
+.scroll + .figures, .scroll + .scroll { margin-top: 1rem; }
+caption { color: var(--soft); font-size: .9rem; text-align: left; padding-bottom: .3rem; }
 .pairs td { text-align: left; overflow-wrap: anywhere; }
 .pairs th { color: var(--soft); vertical-align: top; white-space: nowrap; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .8rem; overflow-x: auto;

@@ -51,14 +51,15 @@ class Drawn:
     caption: str
 
 
-def draw_run_figures(run: RunDirectory, predictions: Predictions, images: ReportImages) -> list[Drawn]:
+def draw_run_figures(run: RunDirectory, predictions: Predictions, images: ReportImages, *, validation_is_test: bool = False) -> list[Drawn]:
     """Draw every figure that the files of `run` and `images` allow into run/figures; charts as PNG and SVG, image grids as PNG.
 
+    validation_is_test: the epoch log's validation figures are of the test split.
     Raises ValueError where images and predictions do not belong together, RunError where a file cannot be written.
     """
     return [
         *_draw_data(run, predictions, images),
-        *_draw_curves(run),
+        *_draw_curves(run, on_test=validation_is_test),
         *_draw_results(run, predictions),
         *_draw_grids(run, predictions, images),
     ]
@@ -75,7 +76,7 @@ def _draw_data(run: RunDirectory, predictions: Predictions, images: ReportImages
     return drawn
 
 
-def _draw_curves(run: RunDirectory) -> list[Drawn]:
+def _draw_curves(run: RunDirectory, *, on_test: bool) -> list[Drawn]:
     rows = run.epochs()
     titles: dict[Quantity, str] = {
         "accuracy": "Accuracy per epoch; the ring marks the best.",
@@ -85,7 +86,7 @@ def _draw_curves(run: RunDirectory) -> list[Drawn]:
     drawn = []
     for quantity, title in titles.items():
         if has_curve(rows, quantity):
-            drawn.append(_chart(run, quantity, "training", title, partial(figures.plot_curve, rows, quantity)))
+            drawn.append(_chart(run, quantity, "training", title, partial(figures.plot_curve, rows, quantity, validation_is_test=on_test)))
     return drawn
 
 

@@ -15,6 +15,7 @@ import yaml
 from cifarlab.errors import RunError
 from cifarlab.files import write_text
 from cifarlab.reports import markup
+from cifarlab.reports.numbers import duration, grouped, interval, is_number, percent
 from cifarlab.reports.page import page
 from cifarlab.reports.run_figures import Drawn, ReportImages, draw_run_figures
 from cifarlab.reports.tables import load_predictions, metrics_of
@@ -53,6 +54,11 @@ class _Facts:
         return selected if selected in ("best", "last") else ""
 
     @property
+    def validated_on_test(self) -> bool:
+        """Whether the run looked at the test split in place of a validation split (recipe field data.validate_on)."""
+        return self.env.get("validated_on") == "test"
+
+    @property
     def dataset(self) -> str:
         return str(self.env.get("dataset") or "unnamed dataset")
 
@@ -76,7 +82,7 @@ def write_run_report(run: RunDirectory, *, images: ReportImages | None = None) -
         scores=metrics_of(run, predictions),
         split=split,
     )
-    drawn = draw_run_figures(run, predictions[split], images)
+    drawn = draw_run_figures(run, predictions[split], images, validation_is_test=facts.validated_on_test)
     write_text(run.report_file, _document(facts, drawn))
     return run.report_file
 
@@ -146,11 +152,11 @@ def _headline(facts: _Facts) -> str:
         markup.tile("Mean squared error", f"{score['mse']:.5f}", "probabilities against one-hot, mean over classes"),
         markup.tile("Calibration error", percent(score["calibration_error"]), "15 bins"),
     ]
-    if _number(status.get("seconds")):
+    if is_number(status.get("seconds")):
         epochs = status.get("epochs")
         length = f"{epochs} epoch{'' if epochs == 1 else 's'}" if epochs is not None else ""
         tiles.append(markup.tile("Training time", duration(float(status["seconds"])), length))
-    if _number(status.get("parameters")):
+    if is_number(status.get("parameters")):
         tiles.append(markup.tile("Parameters", grouped(int(status["parameters"]))))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -160,6 +166,8 @@ def _warnings(facts: _Facts) -> str:
     state = facts.status.get("state")
     if state != "done":
         texts.append(f"This run is not finished: its state is {state!r}.")
+    if facts.validated_on_test:
+        texts.append("This run looked at the test split while it trained, as the protocol that it repeats did.")
     if facts.split != "test":
         chosen = {"best": ", which chose the weights", "last": ""}.get(facts.weights, ", which may have chosen the weights")
         texts.append(f"The test split was not evaluated: the figures on this page are of the validation split{chosen}.")
@@ -183,9 +191,10 @@ def _protocol(facts: _Facts) -> list[str]:
 def _weights(facts: _Facts) -> list[str]:
     """Which weights the figures are of, and what part validation had in that."""
     best = facts.status.get("best_epoch")
-    known = f": best validation epoch {best}" if _number(best) else ""
+    known = f": best validation epoch {best}" if is_number(best) else ""
     if facts.weights == "best":
-        return [f"Evaluated weights: those of the epoch with the highest validation accuracy{known}."]
+        judge = "the TEST split" if facts.validated_on_test else "validation"
+        return [f"Evaluated weights: those of the epoch that was best on {judge}{known}."]
     if facts.weights == "last":
         return [f"Evaluated weights: the last ones of training; validation chose nothing{f' (its{known[1:]})' if known else ''}."]
     return [f"Which weights were evaluated is not recorded with this run{known}."]
@@ -193,6 +202,11 @@ def _weights(facts: _Facts) -> list[str]:
 
 def _validation(facts: _Facts) -> str:
     """Where validation comes from; that it is apart from test is checked on the sample ids, not taken for granted."""
+    if facts.validated_on_test:
+        return (
+            "No validation split: as in the protocol it repeats, this run trained on all training images and looked at the TEST split "
+            "after every epoch. Whatever was chosen by that is optimistic; the corrected protocol stands beside this one."
+        )
     validation, test = facts.predictions.get("validation"), facts.predictions.get("test")
     if validation is not None:
         size = len(validation.labels)
@@ -245,35 +259,3 @@ def _plain(value: object) -> str:
     if value is None:
         return "not recorded"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-# -- numbers as text --------------------------------------------------------------------------------------------
-
-
-def percent(share: float) -> str:
-    """0.9404 -> "94.04 %"."""
-    return f"{100 * share:.2f} %"
-
-
-def interval(score: Mapping[str, Any]) -> str:
-    """The 95 % interval of a score's accuracy in words."""
-    return f"95 % interval {100 * score['accuracy']['low']:.2f} to {100 * score['accuracy']['high']:.2f} %"
-
-
-def grouped(number: int) -> str:
-    """10000 -> "10 000", with a space that does not break."""
-    return f"{number:,}".replace(",", "\u00a0")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "8.3 s", "13 min 27 s" or "2 h 05 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
