@@ -1,0 +1,68 @@
+"""Keep of finished runs what tables and curves are made from, small enough for a repository.
+
+python benchmarks/keep_runs.py runs/reproduce/* -o benchmarks/reproduction
+
+Of each run: recipe.yaml, env.json (without the folder of the data), status.json, metrics.jsonl and the predictions on test, logits
+rounded to half precision (relative error at most 2^-11). No weights: such a folder can be read, compared and drawn, not loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cifarlab.errors import CifarlabError, UsageError
+from cifarlab.files import write_json, write_text
+from cifarlab.runs import Predictions, RunDirectory
+
+PRIVATE: Final = ("found_in",)  # where things lay on the machine that trained
+
+
+def keep_run(source: Path, *, folder: Path) -> Path:
+    """Copy the record of the finished run `source` to `folder`/<its name>, over an older one; returns its path.
+
+    Raises UsageError where `source` is no run or not done, RunError where it has no predictions on test.
+    """
+    run = RunDirectory.open(source)
+    if (state := run.status()["state"]) != "done":
+        raise UsageError(f"{source} is {state}, not done: only finished runs are kept")
+    predictions = Predictions.load(run.predictions_file("test"))
+    kept = RunDirectory(folder / run.name)
+    kept.predictions_file("test").parent.mkdir(parents=True, exist_ok=True)
+    halves = {name: _half(getattr(predictions, name)) for name in ("logits", "logits_tta")}
+    dataclasses.replace(predictions, **halves).save(kept.predictions_file("test"))
+    write_text(kept.recipe_file, run.recipe_file.read_text(encoding="utf-8"))
+    write_json(kept.path / "env.json", {key: value for key, value in run.read_json("env.json").items() if key not in PRIVATE})
+    write_text(kept.path / "metrics.jsonl", (run.path / "metrics.jsonl").read_text(encoding="utf-8"))
+    write_json(kept.path / "status.json", run.status())  # last: it is what makes a folder a run
+    return kept.path
+
+
+def _half(logits: np.ndarray | None) -> np.ndarray | None:
+    return None if logits is None else logits.astype(np.float16)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    given = parser.parse_args()
+    status = 0
+    for run in given.runs:
+        if not (run / "status.json").exists():  # tables and figures lie beside the runs
+            continue
+        try:
+            sys.stdout.write(f"{keep_run(run, folder=given.output)}\n")
+        except CifarlabError as error:
+            sys.stderr.write(f"left out: {error}\n")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
