@@ -212,9 +212,12 @@ def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: N
     return write_run_report(opened.directory, images=images)
 
 
-def load(path: str | Path, *, device: str = "auto") -> Predictor:
-    """A trained model from a run directory or bundle; raises UsageError or BundleError."""
-    return load_predictor(Path(path), device=choose_device(device))
+def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Predictor:
+    """A trained model from a run directory or bundle; raises UsageError or BundleError.
+
+    engine: what computes, "torch" for PyTorch.
+    """
+    return load_predictor(Path(path), device=device, engine=engine)
 
 
 def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device: str, report: bool) -> Run:

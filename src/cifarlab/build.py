@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from cifarlab.augment import Affine, Compose, Geometric, Mixing, RandAugment, RandomErasing, Stage, TrivialAugment
@@ -152,9 +152,10 @@ def weights_path(folder: Path, description: dict[str, Any]) -> Path:
     return folder / weights
 
 
-def restore(description: dict[str, Any], weights: Path) -> tuple[nn.Module, Preprocess]:
+def restore(description: dict[str, Any], weights: Path, *, content: bytes | None = None) -> tuple[nn.Module, Preprocess]:
     """The network in evaluation mode and its preprocessing, from `describe`'s description and a safetensors file.
 
+    content: that file's bytes, where they have been read already. Weights in half precision become float32.
     Raises BundleError where either is damaged or they do not fit each other.
     """
     version = description.get("bundle_version")
@@ -180,12 +181,25 @@ def restore(description: dict[str, Any], weights: Path) -> tuple[nn.Module, Prep
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the model description is damaged: {error}") from error
     try:
-        model.load_state_dict(load_file(weights))
+        tensors = load_file(weights) if content is None else load(content)
+        if problem := _unfit(tensors, model.state_dict()):
+            raise BundleError(f"{weights} is damaged or of another network: {problem}")
+        model.load_state_dict(tensors)
     except FileNotFoundError:
         raise BundleError(f"{weights} does not exist: the training has not come to its end. Continue it with --resume") from None
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BundleError(f"{weights} is damaged or of another network: {str(error).splitlines()[0]}") from error
     return model.eval().to(memory_format=torch.channels_last), preprocess  # type: ignore[call-overload]
+
+
+def _unfit(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
+    """Why weights cannot be put into a network that `load_state_dict` would put them into, or None."""
+    for name in tensors.keys() & expected.keys():
+        if tensors[name].is_floating_point() != expected[name].is_floating_point():
+            return f"{name} is {tensors[name].dtype}, not {expected[name].dtype}"
+        if not torch.isfinite(tensors[name].float()).all():
+            return f"{name} has values that are not finite"
+    return None
 
 
 @contextlib.contextmanager

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from cifarlab.augment import VIEWS, predict_views
-from cifarlab.build import full_float32, restore, weights_path
-from cifarlab.data.images import RESIZE_RULES, fit_image, read_image
-from cifarlab.data.preprocess import Preprocess
-from cifarlab.errors import BundleError, UsageError, nearest, unknown
+from cifarlab.bundle.calibration import unlikeness
+from cifarlab.bundle.engines import Engine, open_engine
+from cifarlab.bundle.manifest import VIEWS, read_description
+from cifarlab.data.images import fit_image, read_image
+from cifarlab.errors import BundleError, UsageError, unknown
 from cifarlab.metrics import softmax
 
 Source = str | Path | bytes | BinaryIO | NDArray[np.uint8]
 
 
-class Predicted(NamedTuple):
-    """labels: N class names, the most probable of each image; probabilities: float64 [N, K], rows sum to 1."""
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a model says of N images. `labels, probabilities = predicted` takes the first two.
+
+    labels: N class names, the most probable of each image; probabilities: float64 [N, K], rows sum to 1, calibrated on
+    validation where the bundle has a temperature. unlike: bool [N], whether an image is unlike the training data, and
+    score: float64 [N], which is above a threshold then; None where the bundle has no threshold for the views used.
+    """
 
     labels: list[str]
     probabilities: NDArray[np.float64]
+    unlike: NDArray[np.bool_] | None = None
+    score: NDArray[np.float64] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.labels, self.probabilities))
 
 
 class Predictor:
     """A trained network with its preprocessing. class_names: K names; size: input side in pixels; tta: views by default."""
 
-    def __init__(self, model: nn.Module, preprocess: Preprocess, description: dict[str, Any], *, device: torch.device) -> None:
-        self.model = model.to(device).eval()
-        self.preprocess = preprocess.to(device)
-        self.device = device
+    def __init__(self, engine: Engine, description: dict[str, Any]) -> None:
+        self.engine = engine
         self.description = description
         self.class_names: tuple[str, ...] = tuple(description["classes"])
         self.size: int = description["input"]["size"]
@@ -62,52 +69,42 @@ class Predictor:
             raise UsageError("predict takes a list of images, such as predict(['cat.jpg'])")
         return self.predict_arrays([self.read(source) for source in sources], tta=tta, batch_size=batch_size)
 
-    @torch.no_grad()
     def predict_arrays(self, images: Sequence[NDArray[np.uint8]], *, tta: str | None = None, batch_size: int = 256) -> Predicted:
         """As `predict`, for images that `read` has prepared: uint8 [size, size, 3] each."""
         views = self.tta if tta is None else tta
         if views not in VIEWS:
             raise UsageError(unknown("test-time augmentation", views, VIEWS))
-        logits = np.zeros((0, len(self.class_names)), dtype=np.float32)
+        parts = [np.zeros((0, len(self.class_names)), dtype=np.float32)]
         for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.stack(images[start : start + batch_size])).to(self.device)  # [B, size, size, 3]
-            with full_float32():
-                averaged = predict_views(self.model, self.preprocess(batch), views=views)[1]
-            logits = np.concatenate([logits, averaged.float().cpu().numpy()])
-        probabilities = softmax(logits) if len(logits) else logits.astype(np.float64)
-        return Predicted([self.class_names[index] for index in probabilities.argmax(1)], probabilities)
+            parts.append(self.engine.logits(np.stack(images[start : start + batch_size]), views=views))
+        return self.judge(np.concatenate(parts), views=views)
+
+    def judge(self, logits: NDArray[np.float32], *, views: str) -> Predicted:
+        """Labels, probabilities and the judgement "unlike the training data" from logits float32 [N, K] of `views`."""
+        if not np.isfinite(logits).all():
+            raise BundleError("the model gives values that are not finite: its weights are damaged")
+        fitted = self.calibration(views)
+        scaled = logits.astype(np.float64) / (1.0 if fitted is None else fitted["temperature"])
+        probabilities = softmax(scaled) if len(scaled) else scaled
+        labels = [self.class_names[index] for index in logits.argmax(1)]
+        if fitted is None:
+            return Predicted(labels, probabilities)
+        score = unlikeness(self.description["calibration"]["score"], logits)
+        return Predicted(labels, probabilities, score > fitted["threshold"], score)
+
+    def calibration(self, views: str) -> dict[str, Any] | None:
+        """What was fitted on validation for `views`: "temperature", "threshold" and more; None where nothing was."""
+        fitted: dict[str, Any] | None = (self.description.get("calibration") or {}).get("views", {}).get(views)
+        return fitted
 
 
-def load_predictor(path: Path, *, device: torch.device) -> Predictor:
-    """Load a bundle or a run directory; raises UsageError where `path` is neither, BundleError where it is damaged."""
-    file = path / "bundle.json"
-    if not file.exists():
-        raise UsageError(_no_model(path))
+def load_predictor(path: Path, *, device: Any = "auto", engine: str = "torch") -> Predictor:
+    """Load a bundle or a run directory; raises UsageError where `path` is neither, BundleError where it is damaged.
+
+    device: "auto", "cpu", "cuda", "mps" or a torch.device; engine: one of `cifarlab.bundle.engines.ENGINES`.
+    """
+    description = read_description(path)
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{file} is damaged: {error}") from error
-    if not isinstance(description, dict):
-        raise BundleError(f"{file} is damaged: a JSON object was expected")
-    classes = description.get("classes", [""])
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise BundleError(f"{file} is damaged: its classes must be a list of names, not {classes!r}")
-    model, preprocess = restore(description, weights_path(path, description))
-    if description.get("tta") not in VIEWS:
-        raise BundleError(f"{file} is damaged: " + unknown("test-time augmentation", description.get("tta"), VIEWS))
-    if description["input"].get("resize") not in RESIZE_RULES:
-        raise BundleError(f"{file} is damaged: " + unknown("resize rule", description["input"].get("resize"), RESIZE_RULES))
-    try:
-        return Predictor(model, preprocess, description, device=device)
+        return Predictor(open_engine(engine, path, description, device=device), description)
     except (KeyError, TypeError) as error:
-        raise BundleError(f"{file} is damaged: {error}") from error
-
-
-def _no_model(path: Path) -> str:
-    siblings = [found.parent.name for found in path.parent.glob("*/bundle.json")] if path.parent.is_dir() else []
-    match = nearest(path.name, siblings)
-    reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
-    if path.is_dir():
-        reason = "it has no bundle.json"
-    hint = f" Did you mean {path.parent / match}?" if match else ""
-    return f"{path} is not a trained model: {reason}.{hint} Give a run directory such as runs/demo (train one with: cifarlab demo)"
+        raise BundleError(f"{path / 'bundle.json'} is damaged: {error}") from error

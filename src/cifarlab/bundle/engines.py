@@ -1,0 +1,34 @@
+"""What computes: one interface for PyTorch and ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.errors import UsageError, unknown
+
+ENGINES: Final = ("torch",)
+
+
+class Engine(Protocol):
+    """A network with its preprocessing, in inference mode. `logits` may be called from several threads at once."""
+
+    name: str
+    device: str
+
+    def logits(self, images: NDArray[np.uint8], *, views: str) -> NDArray[np.float32]:
+        """uint8 [B, size, size, 3] -> logits float32 [B, K], averaged over `views` ("none", "flip", "six")."""
+        ...
+
+
+def open_engine(name: str, folder: Path, description: Mapping[str, Any], *, device: Any = "auto") -> Engine:
+    """The engine `name` with the weights of `folder`; raises UsageError for an unknown name, BundleError for damaged files."""
+    if name not in ENGINES:
+        raise UsageError(unknown("engine", name, ENGINES))
+    from cifarlab.bundle.torch_engine import TorchEngine
+
+    return TorchEngine.open(folder, description, device=device)
