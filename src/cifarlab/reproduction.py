@@ -11,11 +11,21 @@ from cifarlab.api import Note, Progress, Run, report_images
 from cifarlab.build import arrange, choose_device
 from cifarlab.data import Splits, find_named_cifar10, load_splits
 from cifarlab.errors import CifarlabError, UsageError
-from cifarlab.experiments import Cell, Outcome, SilentWatcher, Watcher, estimate_cells, find_outcome, plan_cells, run_cells, unfinished
+from cifarlab.experiments import (
+    Cell,
+    Outcome,
+    OutcomeCollector,
+    Watcher,
+    estimate_cells,
+    find_outcome,
+    plan_cells,
+    refuse_small_budget,
+    run_cells,
+    unfinished,
+)
 from cifarlab.files import write_text
 from cifarlab.reports import CellResult, ReportImages, write_reproduction, write_run_report
 from cifarlab.runs import RunDirectory
-from cifarlab.training import Listener
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,8 @@ def reproduce(
     estimates = estimate_cells(unfinished(cells, folder=place, retry=retry), splits, device=chosen, folder=place, watcher=watcher)
     if dry_run:
         return Reproduction(estimates)
-    _refuse_small_budget(estimates, max_minutes)
-    collected = _Collected(watcher or SilentWatcher())
+    refuse_small_budget(estimates, max_minutes)
+    collected = OutcomeCollector(watcher)
     try:
         run_cells(
             cells,
@@ -103,35 +113,6 @@ def _check_options(max_minutes: float | None, output: str | Path | None) -> None
         raise UsageError(f"cannot write {output}: it is a folder; name a file in it, such as {Path(output) / 'reproduction.md'}")
     if output is not None and not Path(output).parent.is_dir():
         raise UsageError(f"cannot write {output}: no such folder as {Path(output).parent}; make it first")
-
-
-def _refuse_small_budget(estimates: Mapping[str, float], max_minutes: float | None) -> None:
-    if max_minutes is None or not estimates:
-        return
-    cheapest = min(estimates, key=lambda cell: estimates[cell])
-    if estimates[cheapest] > 60 * max_minutes:
-        raise UsageError(
-            f"--max-minutes {max_minutes:g} is too little for any run that is left: {cheapest} needs about "
-            f"{estimates[cheapest] / 60:.1f} min, and it is the shortest. Give more, or fewer --epochs"
-        )
-
-
-class _Collected:
-    """Keeps the outcomes and passes everything on."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.outcomes: list[Outcome] = []
-        self._watcher = watcher
-
-    def estimated(self, cell: Cell, seconds: float) -> None:
-        self._watcher.estimated(cell, seconds)
-
-    def begin(self, cell: Cell, number: int, total: int, estimate: float) -> Listener | None:
-        return self._watcher.begin(cell, number, total, estimate)
-
-    def end(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        self._watcher.end(outcome)
 
 
 @dataclass(frozen=True)

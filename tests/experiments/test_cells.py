@@ -11,6 +11,7 @@ from fake_cells import CPU, STEPS, make_cells, make_splits
 from cifarlab.config import differences
 from cifarlab.errors import ConfigError, UsageError
 from cifarlab.experiments import Cell, estimate_cells, estimate_seconds, plan_cells, reproduce
+from cifarlab.experiments import cells as running
 from cifarlab.published import published_systems
 from cifarlab.recipes import get_recipe
 
@@ -88,10 +89,10 @@ def test_changes_are_checked() -> None:
 def test_an_estimate_is_of_the_whole_length_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ticks = iter(range(1000))
-    monkeypatch.setattr(reproduce, "time", SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks)))
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks)))
     (cell,) = make_cells(protocol="corrected", train__duration="50ep")
     # A tenth of a second a step, 50 epochs of 3 steps, and the margin for what comes on top.
-    assert estimate_seconds(cell, make_splits(), device=CPU) == pytest.approx(0.1 * 50 * STEPS["corrected"] * reproduce.ESTIMATE_MARGIN)
+    assert estimate_seconds(cell, make_splits(), device=CPU) == pytest.approx(0.1 * 50 * STEPS["corrected"] * running.ESTIMATE_MARGIN)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,7 +110,7 @@ def test_memory_that_runs_out_in_the_estimate_is_left_to_the_run(monkeypatch: py
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(reproduce, "fit", fail)
+    monkeypatch.setattr(running, "fit", fail)
     (cell,) = make_cells(protocol="corrected")
     assert estimate_seconds(cell, make_splits(), device=CPU) == 0
 

@@ -15,7 +15,8 @@ import pytest
 from fake_cells import EPOCHS, STEPS, Watch, changed, make_cells, make_splits, run, signal_at
 
 from cifarlab.errors import BusyError, RunError
-from cifarlab.experiments import Cell, Outcome, find_outcome, reproduce, unfinished
+from cifarlab.experiments import Cell, Outcome, find_outcome, unfinished
+from cifarlab.experiments import cells as running
 from cifarlab.runs import Predictions, RunDirectory
 from cifarlab.training import PreemptedError
 
@@ -234,7 +235,7 @@ def test_what_does_not_fit_the_budget_is_skipped_with_its_reason(tmp_path: Path)
 
 def test_the_budget_shrinks_as_time_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, 50.0])  # the beginning, before the first cell, before the second
-    monkeypatch.setattr(reproduce, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     outcomes = run(make_cells(), tmp_path, estimates={PUBLISHED: 60.0, CORRECTED: 60.0}, max_seconds=100)
     assert states(outcomes) == ["done", "skipped"]
     assert outcomes[1].reason == "not run: needs about 1.0 min, 0.8 min of the budget were left"
@@ -317,7 +318,7 @@ def test_a_run_that_another_process_has_just_begun_is_left_to_it(tmp_path: Path)
 def other_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Another process makes and locks the run between this one's look and its own attempt."""
     locks: list[Any] = []
-    train_run = reproduce.train_run
+    train_run = running.train_run
 
     def late(recipe: Any, splits: Any, *, runs: Path, name: str, **options: Any) -> RunDirectory:
         lock = RunDirectory.create(runs, name, recipe_yaml=recipe.to_yaml(), env={}).locked()
@@ -325,7 +326,7 @@ def other_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         locks.append(lock)
         return train_run(recipe, splits, runs=runs, name=name, **options)
 
-    monkeypatch.setattr(reproduce, "train_run", late)
+    monkeypatch.setattr(running, "train_run", late)
     yield locks
     for lock in locks:
         lock.__exit__(None, None, None)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cifarlab.cli.cells import CellWatcher, outcome_rows, say_estimates
 from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
-
-if TYPE_CHECKING:
-    from cifarlab.experiments import Cell, Outcome
 
 
 def reproduce(
@@ -50,7 +47,7 @@ def reproduce(
     from cifarlab.cli.train import epochs_or_steps, say_stopping
     from cifarlab.reproduction import reproduce as run_reproduction
 
-    with download_progress() as bytes_done, _Watcher() as watcher:
+    with download_progress() as bytes_done, CellWatcher() as watcher:
         result = run_reproduction(
             systems or [],
             protocol=protocol,
@@ -73,51 +70,15 @@ def reproduce(
     _say(result, estimate=estimate, as_json=as_json)
 
 
-class _Watcher(contextlib.ExitStack):
-    """Tells of each cell and shows its training (cifarlab.experiments.Watcher)."""
-
-    def estimated(self, cell: Cell, seconds: float) -> None:
-        """What a cell will cost."""
-        from cifarlab.cli.progress import clock
-        from cifarlab.cli.terminal import note
-
-        note(f"estimate: {cell.name} about {clock(seconds)}")
-
-    def begin(self, cell: Cell, number: int, total: int, estimate: float) -> Any:
-        """A listener that shows the cell's training."""
-        from cifarlab.cli.progress import clock, training_progress
-        from cifarlab.cli.terminal import note
-
-        note(f"[{number}/{total}] {cell.name}, about {clock(estimate)}")
-        return self.enter_context(training_progress())
-
-    def end(self, outcome: Outcome) -> None:
-        """Close the live line; what was not trained says why."""
-        from cifarlab.cli.terminal import note
-
-        self.close()
-        if outcome.state != "done":
-            note(f"{outcome.cell.name}: {outcome.state}: {outcome.reason}")
-
-
 def _say(result: Any, *, estimate: bool, as_json: bool) -> None:
-    from cifarlab.cli.progress import clock
-    from cifarlab.cli.terminal import note, write_json_out, write_table
+    from cifarlab.cli.terminal import note, write_json_out
 
     if estimate:
-        if as_json:
-            write_json_out(result.estimates)
-            return
-        write_table(["run", "about"], [(name, clock(seconds)) for name, seconds in result.estimates.items()], right=("about",))
-        note(f"together about {clock(sum(result.estimates.values()))} on this machine; what is done already costs nothing")
+        say_estimates(result.estimates, as_json=as_json)
         return
     states = [outcome.state for outcome in result.outcomes]
     if as_json:
-        runs = [
-            {"run": o.cell.name, "state": o.state, "reason": o.reason, "path": None if o.run is None else str(o.run.path)}
-            for o in result.outcomes
-        ]
-        write_json_out({"runs": runs, "html": str(result.html), "markdown": str(result.markdown)})
+        write_json_out({"runs": outcome_rows(result.outcomes), "html": str(result.html), "markdown": str(result.markdown)})
     if states:
         note(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)))
     note(f"claimed beside measured: {result.html} and {result.markdown}")
