@@ -2,8 +2,9 @@
 
 python benchmarks/keep_runs.py runs/reproduce/* -o benchmarks/reproduction
 
-Of each run: recipe.yaml, env.json (without the folder of the data), status.json, metrics.jsonl and the predictions on test, logits
-rounded to half precision (relative error at most 2^-11). No weights: such a folder can be read, compared and drawn, not loaded.
+Of each run: recipe.yaml, env.json (without the folder of the data), status.json, metrics.jsonl and the predictions, logits rounded
+to a relative error of at most 2^-12 where the class that wins stays the same. No weights: such a folder can be read, compared and
+drawn, not loaded.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cifarlab.errors import CifarlabError, UsageError
 from cifarlab.files import write_json, write_text
 from cifarlab.runs import Predictions, RunDirectory
 
+DROPPED_BITS: Final = 12  # of float32's 23
 PRIVATE: Final = ("found_in",)  # where things lay on the machine that trained
 
 
@@ -31,11 +34,13 @@ def keep_run(source: Path, *, folder: Path) -> Path:
     run = RunDirectory.open(source)
     if (state := run.status()["state"]) != "done":
         raise UsageError(f"{source} is {state}, not done: only finished runs are kept")
-    predictions = Predictions.load(run.predictions_file("test"))
+    splits = ["test", *(["validation"] if run.predictions_file("validation").exists() else [])]
+    predictions = {split: Predictions.load(run.predictions_file(split)) for split in splits}
     kept = RunDirectory(folder / run.name)
-    kept.predictions_file("test").parent.mkdir(parents=True, exist_ok=True)
-    halves = {name: _half(getattr(predictions, name)) for name in ("logits", "logits_tta")}
-    dataclasses.replace(predictions, **halves).save(kept.predictions_file("test"))
+    for split, found in predictions.items():
+        kept.predictions_file(split).parent.mkdir(parents=True, exist_ok=True)
+        averaged = None if found.logits_tta is None else rounded(found.logits_tta)
+        dataclasses.replace(found, logits=rounded(found.logits), logits_tta=averaged).save(kept.predictions_file(split))
     write_text(kept.recipe_file, run.recipe_file.read_text(encoding="utf-8"))
     write_json(kept.path / "env.json", {key: value for key, value in run.read_json("env.json").items() if key not in PRIVATE})
     write_text(kept.path / "metrics.jsonl", (run.path / "metrics.jsonl").read_text(encoding="utf-8"))
@@ -43,8 +48,15 @@ def keep_run(source: Path, *, folder: Path) -> Path:
     return kept.path
 
 
-def _half(logits: np.ndarray | None) -> np.ndarray | None:
-    return None if logits is None else logits.astype(np.float16)
+def rounded(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [N, K] with the lowest DROPPED_BITS of each mantissa zero, which compresses to half the size.
+
+    A row in which another class would win then stays as it is.
+    """
+    half, mask = np.uint32(1 << (DROPPED_BITS - 1)), np.uint32(0xFFFFFFFF << DROPPED_BITS & 0xFFFFFFFF)
+    short = ((np.ascontiguousarray(logits, dtype=np.float32).view(np.uint32) + half) & mask).view(np.float32)
+    same = (short.argmax(1) == logits.argmax(1))[:, None]  # [N, 1]
+    return np.where(same, short, logits)
 
 
 def main() -> int:

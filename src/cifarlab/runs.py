@@ -83,12 +83,11 @@ class Predictions:
         try:
             # NumPy leaves a file open that it cannot read, so it gets one that is closed here.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                averaged = file.get("logits_tta")
                 return cls(
                     sample_ids=file["sample_ids"],
                     labels=file["labels"],
-                    logits=file["logits"].astype(np.float32, copy=False),  # kept records hold half precision
-                    logits_tta=None if averaged is None else averaged.astype(np.float32, copy=False),
+                    logits=file["logits"],
+                    logits_tta=file.get("logits_tta"),
                     tta=str(file["tta"]),
                     class_names=tuple(str(name) for name in file["class_names"]),
                     split=str(file["split"]),
