@@ -45,6 +45,14 @@ class ImageError(DataError):
     """One image cannot be read."""
 
 
+class ImageFormatError(ImageError):
+    """It is no image, or one of a format that is not read."""
+
+
+class ImageSizeError(ImageError):
+    """It has more pixels than allowed; none was decoded."""
+
+
 class RunError(CifarlabError):
     """A run directory cannot be created, read or continued."""
 

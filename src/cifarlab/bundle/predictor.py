@@ -49,14 +49,17 @@ class Predictor:
         self.resize: str = description["input"]["resize"]
         self.tta: str = description["tta"]
 
-    def read(self, source: Source) -> NDArray[np.uint8]:
+    def read(self, source: Source, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
         """One image as the network's input size wants it, uint8 [size, size, 3]; raises ImageError.
 
-        `source`: a path, the bytes of an image file, an open binary file, or uint8 [H, W, 3].
+        `source`: a path, the bytes of an image file, an open binary file, or uint8 [H, W, 3]; a file with more pixels than
+        `max_pixels` is refused before it is decoded.
         """
         if not isinstance(source, (str, Path, bytes, np.ndarray)) and not hasattr(source, "read"):
             raise UsageError(f"an image is a path, bytes, an open file or a uint8 array [H, W, 3], not {type(source).__name__}")
-        image = source if isinstance(source, np.ndarray) else read_image(Path(source) if isinstance(source, str) else source)
+        if isinstance(source, np.ndarray):
+            return fit_image(source, size=self.size, resize=self.resize)
+        image = read_image(Path(source) if isinstance(source, str) else source, max_pixels=max_pixels)
         return fit_image(image, size=self.size, resize=self.resize)
 
     def predict(self, sources: Sequence[Source], *, tta: str | None = None, batch_size: int = 256) -> Predicted:

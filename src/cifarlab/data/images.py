@@ -10,7 +10,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from cifarlab.errors import DataError, ImageError, UsageError, unknown
+from cifarlab.errors import DataError, ImageError, ImageFormatError, ImageSizeError, UsageError, unknown
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's names; nothing else is ever opened
 SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif")
@@ -56,7 +56,6 @@ Pixels = NDArray[np.uint8]
 Source = Path | str | bytes | BinaryIO | Image.Image
 
 _PILLOW_LIMIT: Final = 178_956_970  # pixels beyond which Pillow itself refuses, whatever is asked for
-_one_at_a_time = threading.Lock()
 
 
 def read_image(source: Source, *, max_pixels: int = 50_000_000) -> Pixels:
@@ -72,7 +71,8 @@ def read_image(source: Source, *, max_pixels: int = 50_000_000) -> Pixels:
     16-bit grayscale is scaled to 8 bits (0..65535 -> 0..255, rounded), not clipped. CMYK and YCCK become RGB by the
     plain formula; embedded colour profiles are not applied. Of an animation the first frame is read.
 
-    Raises ImageError: missing, empty, unreadable, truncated, not an image, another format, too many pixels.
+    Raises ImageError: missing, unreadable, truncated; ImageFormatError: empty, not an image, another format; ImageSizeError: too many
+    pixels.
     """
     if isinstance(source, Image.Image):
         return _read(source, name="<image>", max_pixels=max_pixels)
@@ -206,14 +206,14 @@ def _whole(stream: BinaryIO) -> io.BytesIO:
 def _read(source: BinaryIO | Image.Image, *, name: str, max_pixels: int) -> Pixels:
     max_pixels = min(max_pixels, _PILLOW_LIMIT)
     try:
-        with _quiet(), contextlib.ExitStack() as stack:
+        with _quiet, contextlib.ExitStack() as stack:
             image = source if isinstance(source, Image.Image) else stack.enter_context(Image.open(source, formats=FORMATS))
             return _decode(image, name=name, max_pixels=max_pixels)
     except UnidentifiedImageError as error:
         assert not isinstance(source, Image.Image)
-        raise ImageError(f"{name}: {_what_is_it(source)}. {_ALLOWED}; {_CONVERT}") from error
+        raise ImageFormatError(f"{name}: {_what_is_it(source)}. {_ALLOWED}; {_CONVERT}") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: {_too_large(max_pixels)}") from error
+        raise ImageSizeError(f"{name}: {_too_large(max_pixels)}") from error
     except ImageError:
         raise
     # Damaged files make Pillow's parsers raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
@@ -224,7 +224,7 @@ def _read(source: BinaryIO | Image.Image, *, name: str, max_pixels: int) -> Pixe
 
 def _decode(image: Image.Image, *, name: str, max_pixels: int) -> Pixels:
     if image.width * image.height > max_pixels:
-        raise ImageError(f"{name}: {_too_large(max_pixels, given=f'{image.width} x {image.height}')}")
+        raise ImageSizeError(f"{name}: {_too_large(max_pixels, given=f'{image.width} x {image.height}')}")
     if image.width < 1 or image.height < 1:
         raise ImageError(f"{name}: it has no pixels ({image.width} x {image.height}). {_ALLOWED}; save it again")
     image.load()
@@ -275,16 +275,35 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+class _Quiet:
     """No warnings from Pillow: what they tell is refused with an error, or of no consequence to the pixels.
 
-    warnings.catch_warnings swaps a list that belongs to the whole process, and two threads in it at once could leave
-    it swapped for good; hence one image at a time. A network takes longer than a decoder, so nobody waits for it.
+    warnings.catch_warnings swaps a list that belongs to the whole process, and two threads that came and left in turns could
+    leave it swapped for good. So the first image to come swaps it and the last to leave puts it back; between them images are
+    decoded side by side, as a server needs it: a large one must not hold up the small ones.
     """
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet: Final = _Quiet()
 
 
 def _too_large(max_pixels: int, *, given: str = "far more") -> str:
