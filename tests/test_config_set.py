@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cifarlab.config import describe_options, option_keys, parse_assignments, parse_recipe
+from cifarlab.config import describe_options, option_keys, override, parse_assignments, parse_recipe
 from cifarlab.errors import ConfigError
+from cifarlab.recipes import get_recipe
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,18 @@ def test_every_option_is_described_with_its_default_and_its_choices() -> None:
     assert described["model.name"][0] == ""
     assert described["train.patience"][0] == "none"
     assert described["schedule.name"][1].endswith("(constant | linear | cosine | steps | triangular | plateau)")
+
+
+@pytest.mark.parametrize("changes", [{"optim.name": "sgd"}, {"optim": {"name": "sgd"}}])
+def test_a_new_optimizer_comes_without_the_old_ones_arguments(changes: dict[str, object]) -> None:
+    assert get_recipe("fast").optim.arguments["momentum"] == 0.6
+    assert override(get_recipe("fast"), changes).optim.arguments == {}
+
+
+def test_arguments_given_with_the_new_name_are_kept() -> None:
+    changed = override(get_recipe("fast"), {"optim.arguments": {"nesterov": True}, "optim.name": "sgd"})
+    assert changed.optim.arguments == {"nesterov": True}
+
+
+def test_the_same_name_keeps_its_arguments() -> None:
+    assert override(get_recipe("fast"), {"optim.name": "muon"}).optim.arguments == get_recipe("fast").optim.arguments

@@ -48,6 +48,7 @@ __all__ = [
     "TrainConfig",
     "describe_options",
     "differences",
+    "load_yaml",
     "option_keys",
     "override",
     "parse_assignments",
@@ -72,7 +73,7 @@ class RecipeError(ConfigError):
 def parse_recipe(text: str, *, source: str = "recipe") -> Recipe:
     """Read a recipe from YAML. Raises ConfigError with every problem; `source` names the file in it."""
     try:
-        value = _load_yaml(text)
+        value = load_yaml(text)
     except ValueError as error:
         raise ConfigError([f"not YAML: {error}"], source=source) from error
     if not isinstance(value, Mapping):
@@ -95,16 +96,26 @@ def override(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     """`recipe` with dotted keys such as "optim.lr" set anew, validated again.
 
     A mapping given for a section or for its arguments changes the keys that it holds and leaves the others; an empty one
-    given for arguments removes all of them. Lists, such as "train.freeze", are replaced as a whole.
+    given for arguments removes all of them. Lists, such as "train.freeze", are replaced as a whole. A new name of model or
+    optimizer comes without the arguments of the old one.
     Raises ConfigError with every unknown key (and its nearest match) and every wrong value.
     """
     values = recipe.model_dump(mode="python")
     problems: list[str] = []
+    for section in ("model", "optim"):
+        if _new_name(changes, section) not in (None, values[section]["name"]):
+            values[section]["arguments"] = {}
     for key, value in changes.items():
         problem = _assign(values, key, value)
         if problem:
             problems.append(problem)
     return _validate(values, "overrides", problems)
+
+
+def _new_name(changes: Mapping[str, object], section: str) -> object:
+    """What `changes` set as `section`'s name, or None."""
+    whole = changes.get(section)
+    return changes.get(f"{section}.name", whole.get("name") if isinstance(whole, Mapping) else None)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
@@ -117,7 +128,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, object]:
             problems.append(f"{text!r}: write KEY=VALUE, for example optim.lr=0.1")
             continue
         try:
-            changes[key.strip()] = as_number(_load_yaml(value))
+            changes[key.strip()] = as_number(load_yaml(value))
         except RecursionError:  # a value that contains itself
             problems.append(f"{_shorten(text)!r}: the value is nested too deeply")
         except ValueError as error:
@@ -215,7 +226,7 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load_yaml(text: str) -> Any:
+def load_yaml(text: str) -> Any:
     """Plain YAML; raises ValueError with a reason in one line, whatever the parser raises."""
     try:
         return yaml.load(text, _UniqueKeys)
