@@ -12,20 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cifarlab.api import Run, evaluate, load, report, resume, train
+    from cifarlab.api import Run, evaluate, export, load, report, resume, train
     from cifarlab.bundle.predictor import Predictor
     from cifarlab.config import Recipe
     from cifarlab.errors import CifarlabError
     from cifarlab.reproduction import reproduce
 
-__all__ = ["CifarlabError", "Predictor", "Recipe", "Run", "evaluate", "load", "report", "reproduce", "resume", "train"]
+__all__ = ["CifarlabError", "Predictor", "Recipe", "Run", "evaluate", "export", "load", "report", "reproduce", "resume", "train"]
 
 _HOMES = {
     "CifarlabError": "cifarlab.errors",
     "Predictor": "cifarlab.bundle.predictor",
     "Recipe": "cifarlab.config",
     "reproduce": "cifarlab.reproduction",
-    **dict.fromkeys(("Run", "evaluate", "load", "report", "resume", "train"), "cifarlab.api"),
+    **dict.fromkeys(("Run", "evaluate", "export", "load", "report", "resume", "train"), "cifarlab.api"),
 }
 
 

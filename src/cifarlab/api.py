@@ -1,4 +1,4 @@
-"""The verbs: train, resume, evaluate, report, load. The command line and Python both come through here."""
+"""The verbs: train, resume, evaluate, report, export, load. The command line and Python both come through here."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import numpy as np
 
 from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
+from cifarlab.bundle.calibration import LEAST_IMAGES, calibrate
+from cifarlab.bundle.export import LICENSE, check_output, new_bundle, write_bundle
 from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
-from cifarlab.runs import RunDirectory
+from cifarlab.runs import Predictions, RunDirectory
 from cifarlab.training import Listener, describe_environment, refuse_other_data, resume_run, train_run
 
 EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
+PARITY_IMAGES = 1000  # training images that half precision is tried on where a run has no validation split
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
 
@@ -210,6 +213,62 @@ def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: N
             note(f"the report is made without pictures of the data: {error}")
         images = ReportImages()
     return write_run_report(opened.directory, images=images)
+
+
+def export(
+    run: str | Path | Run,
+    output: str | Path,
+    *,
+    half: bool = True,
+    force: bool = False,
+    license: str | None = None,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress = lambda done, total: None,
+    note: Note | None = None,
+) -> Path:
+    """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder; returns `output`.
+
+    half: large tensors in float16, with what that changes on the run's validation images recorded. Temperature and "unlike the
+    training data" threshold are fitted on validation, never on test. force: replace a bundle that is there; license: SPDX
+    identifier of the weights' licence. Raises UsageError, DataError, RunError or BundleError; nothing is left then.
+    """
+    folder = Path(output)
+    check_output(folder, force=force)
+    if license is not None and not LICENSE.fullmatch(license):
+        raise UsageError(f"licence {license!r}: give an SPDX identifier such as apache-2.0, mit or cc-by-4.0")
+    opened = run if isinstance(run, Run) else Run(run)
+    if (state := opened.status.get("state")) != "done":
+        raise RunError(
+            f"{opened.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {opened.path}"
+        )
+    chosen_device = choose_device(device)
+    arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
+    refuse_other_data(opened.directory, arranged)
+    calibration = None
+    if arranged.validation is None or arranged.validation is arranged.test:
+        images, images_from = arranged.train.images[:PARITY_IMAGES], "train"
+    else:
+        images, images_from = arranged.validation.images, "validation"
+        if not opened.directory.predictions_file("validation").exists():
+            evaluate(opened, split="validation", data_dir=data_dir, device=device, report=False, progress=progress)
+        calibration = calibrate(Predictions.load(opened.directory.predictions_file("validation")))
+    if calibration is None and note is not None:
+        note(f"no calibration: it takes a validation split of at least {LEAST_IMAGES} images, which this run does not have")
+    with new_bundle(folder, force=force) as temporary:
+        write_bundle(
+            temporary,
+            opened.directory,
+            name=folder.resolve().name,
+            half=half,
+            calibration=calibration,
+            images=images,
+            images_from=images_from,
+            license=license,
+            device=chosen_device,
+            progress=progress,
+        )
+    return folder
 
 
 def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Predictor:

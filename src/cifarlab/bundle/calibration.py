@@ -2,10 +2,84 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from typing import Any, Final
 
-from cifarlab.metrics import softmax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cifarlab.metrics import CALIBRATION_BINS, cross_entropy, expected_calibration_error, softmax
+from cifarlab.runs import Predictions
+
+TARGET_SHARE: Final = 0.05  # of validation images that the threshold flags
+LEAST_IMAGES: Final = 100  # of validation: with fewer, the last 5 % are a handful
+COLDEST: Final = 0.05  # the lowest temperature looked at
+HOTTEST: Final = 20.0
+SCORE: Final = "energy"
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The T > 0 for which softmax(logits / T) has the least cross-entropy, in 0.05..20 (Guo et al., 2017, arXiv 1706.04599, eq. 9).
+
+    logits: [N, K]; labels: int [N]. One parameter: no label changes, only how sure the model says it is. The cross-entropy
+    is convex in 1 / T, hence has one minimum; where every image is right it lies at 0, and the bound is returned.
+    """
+    from scipy.optimize import minimize_scalar  # here, because it is slow to import and prediction does without
+
+    values = np.asarray(logits, dtype=np.float64)
+
+    def loss(log_temperature: float) -> float:
+        return cross_entropy(values / math.exp(log_temperature), labels)
+
+    found = minimize_scalar(loss, bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded", options={"xatol": 1e-7})
+    return math.exp(float(found.x))
+
+
+def fit_threshold(score: ArrayLike, share: float = TARGET_SHARE) -> float:
+    """The value that the share of `score` [N] lies above: halfway between its two neighbours in order."""
+    values = np.sort(np.asarray(score, dtype=np.float64))
+    above = round(share * len(values))
+    if not 1 <= above < len(values):
+        raise ValueError(f"a share of {share} of {len(values)} images is {above} images; 1 to {len(values) - 1} are needed")
+    return float((values[-above - 1] + values[-above]) / 2)
+
+
+def calibrate(predictions: Predictions, *, score: str = SCORE) -> dict[str, Any] | None:
+    """Temperature and threshold for the views used and for one view, ready for bundle.json; None with too few images.
+
+    Raises ValueError for predictions of another split than validation: the test split fits nothing.
+    """
+    if predictions.split != "validation":
+        raise ValueError(f"calibration is fitted on validation, never on {predictions.split}")
+    if len(predictions.labels) < LEAST_IMAGES:
+        return None
+    sets = {"none": predictions.logits, predictions.tta: predictions.final_logits}
+    return {
+        "split": "validation",
+        "n": len(predictions.labels),
+        "checksum": predictions.checksum,
+        "bins": CALIBRATION_BINS,
+        "score": score,
+        "target_share": TARGET_SHARE,
+        "views": {views: _fit(logits, predictions.labels, score=score) for views, logits in sets.items()},
+    }
+
+
+def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], *, score: str) -> dict[str, Any]:
+    temperature = fit_temperature(logits, labels)
+    scores = unlikeness(score, logits)
+    threshold = fit_threshold(scores)
+    before, after = logits.astype(np.float64), logits.astype(np.float64) / temperature
+    return {
+        "temperature": temperature,
+        "threshold": threshold,
+        "flagged": int((scores > threshold).sum()),
+        "cross_entropy": {"before": cross_entropy(before, labels), "after": cross_entropy(after, labels)},
+        "calibration_error": {
+            "before": expected_calibration_error(softmax(before), labels),
+            "after": expected_calibration_error(softmax(after), labels),
+        },
+    }
 
 
 def unlikeness(score: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -17,10 +91,12 @@ def unlikeness(score: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
     values = np.asarray(logits, dtype=np.float64)
     if not len(values):
         return np.zeros(0)
+    found: NDArray[np.float64]
     if score == "max-probability":
-        return -softmax(values).max(axis=1)
-    if score != "energy":
+        found = -softmax(values).max(axis=1)
+    elif score == "energy":
+        peak = values.max(axis=1)
+        found = -(peak + np.log(np.exp(values - peak[:, None]).sum(axis=1)))  # [N, K] -> [N]
+    else:
         raise ValueError(f"score must be energy or max-probability, not {score!r}")
-    peak = values.max(axis=1)
-    energies: NDArray[np.float64] = -(peak + np.log(np.exp(values - peak[:, None]).sum(axis=1)))  # [N, K] -> [N]
-    return energies
+    return found

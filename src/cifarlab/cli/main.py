@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, demo, evaluate, models, predict, recipes, report, reproduce, train
+from cifarlab.cli import data, demo, evaluate, export, models, predict, recipes, report, reproduce, train
 from cifarlab.cli.terminal import note
 from cifarlab.errors import CifarlabError
 
@@ -27,6 +27,7 @@ app.command("recipes")(recipes.recipes)
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)

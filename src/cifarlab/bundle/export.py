@@ -1,0 +1,230 @@
+"""A finished run -> a bundle folder, which others can load without the run and its data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from cifarlab.build import restore, weights_path
+from cifarlab.bundle.card import write_card
+from cifarlab.bundle.manifest import FILES, FORMAT, WEIGHTS, read_description, record_file
+from cifarlab.bundle.torch_engine import TorchEngine
+from cifarlab.errors import BundleError, RunError, UsageError
+from cifarlab.files import atomic_writer, replace_durably, write_json
+from cifarlab.metrics import softmax
+from cifarlab.runs import RunDirectory
+
+MOST_DIFFERENCE: Final = 0.01  # of a probability that half precision may make; beyond it the export is refused
+LEAST_VALUES: Final = 4096  # of a tensor that is stored in half precision
+BATCH: Final = 250
+LICENSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_TRAINED_WITH: Final = ("cifarlab", "torch", "numpy", "python", "platform", "processor", "device", "threads", "precision", "git_revision")
+Images = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+
+@contextlib.contextmanager
+def new_bundle(output: Path, *, force: bool = False) -> Iterator[Path]:
+    """A folder beside `output` that takes its place when the block ends without an error; nothing is left otherwise.
+
+    Raises UsageError where `output` exists and is not an empty folder (with `force`: nor a bundle that an export wrote).
+    """
+    check_output(output, force=force)
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
+    aside = temporary.with_suffix(".old")
+    try:
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(f"cannot write {output}: {error.strerror or error}. Choose another place") from error
+        yield temporary
+        check_output(output, force=force)
+        try:
+            if os.path.lexists(output):
+                os.replace(output, aside)
+            replace_durably(temporary, output)
+        except OSError as error:
+            if os.path.lexists(aside) and not os.path.lexists(output):
+                os.replace(aside, output)
+            raise RunError(f"cannot write {output}: {error.strerror or error}. Choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_output(output: Path, *, force: bool = False) -> None:
+    """Raise UsageError where a bundle may not be written to `output`."""
+    if not os.path.lexists(output):
+        return
+    if not output.is_dir() or output.is_symlink():
+        raise UsageError(f"{output} exists and is not a folder; nothing was changed. Choose another --output")
+    inside = {entry.name for entry in output.iterdir()}
+    if not inside:
+        return
+    if strange := inside - {"bundle.json", "README.md", *FILES}:
+        raise UsageError(
+            f"{output} is not empty and holds what no export wrote ({', '.join(sorted(strange)[:3])}); nothing was changed. "
+            "Choose another --output"
+        )
+    if not force:
+        raise UsageError(f"{output} is not empty; nothing was changed. Choose another --output, or replace the bundle in it with --force")
+
+
+def write_bundle(
+    folder: Path,
+    run: RunDirectory,
+    *,
+    name: str,
+    half: bool,
+    calibration: Mapping[str, Any] | None,
+    images: Images | None,
+    images_from: str,
+    license: str | None = None,
+    device: torch.device,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Write model.safetensors, bundle.json and README.md of a finished run into the empty `folder`; returns bundle.json's content.
+
+    half: store large tensors in float16; `images` (uint8 [N, S, S, 3], of the split `images_from`) then
+    tell what that changes. Raises BundleError where half precision cannot hold the weights or changes too much.
+    """
+    source = run.read_json("bundle.json")
+    weights = weights_path(run.path, source)
+    tensors = _read_weights(weights)
+    stored = _halved(tensors, weights) if half else tensors
+    with atomic_writer(folder / WEIGHTS) as file:
+        file.write(save(stored, metadata={"format": "pt"}))
+    description = {
+        "format": FORMAT,
+        "name": name,
+        **{key: source[key] for key in ("bundle_version", "model", "classes", "input", "tta")},
+        "weights": WEIGHTS,
+        "precision": "float16" if half else "float32",
+        "parity": None,
+        "calibration": calibration,
+        "metrics": _metrics(run),
+        "test_reads": int(run.status().get("test_reads", 0)),
+        "parameters": sum(value.numel() for value in tensors.values() if value.is_floating_point()),
+        "dataset": _dataset(run, source),
+        "recipe": source["recipe"],
+        "license": license,
+        "command": shlex.join(str(word) for word in run.read_json("env.json").get("command", [])),
+        "trained_with": {key: value for key, value in run.read_json("env.json").items() if key in _TRAINED_WITH},
+        "files": {WEIGHTS: record_file(folder / WEIGHTS)},
+    }
+    if half and images is not None:
+        description["parity"] = _parity(
+            source, weights, folder, description, images=images, images_from=images_from, device=device, progress=progress
+        )
+    write_json(folder / "bundle.json", description)
+    read_description(folder)  # what was written can be read
+    write_card(folder, description)
+    return description
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from error
+
+
+def _halved(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """The large tensors in float16; small ones, which weigh nothing in the file, as they are.
+
+    speednet's whitening kernel of 288 values, in float16, changed a probability by 0.008; all else together by 0.0004.
+    """
+    halved = {
+        name: value.half() if value.is_floating_point() and value.numel() >= LEAST_VALUES else value for name, value in tensors.items()
+    }
+    for name, value in halved.items():
+        if not torch.isfinite(value.float()).all():
+            raise BundleError(
+                f"{source}: {name} has values beyond 65504, which half precision cannot hold; nothing was written. Export with --no-half"
+            )
+    return {name: value.contiguous() for name, value in halved.items()}
+
+
+def _parity(
+    source: Mapping[str, Any],
+    weights: Path,
+    folder: Path,
+    description: Mapping[str, Any],
+    *,
+    images: Images,
+    images_from: str,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What half precision changes: the probabilities of `images` with the run's weights and with the bundle's, as they are given out."""
+    views = str(description["tta"])
+    fitted = ((description["calibration"] or {}).get("views") or {}).get(views)
+    temperature = fitted["temperature"] if fitted else 1.0
+    model, preprocess = restore(dict(source), weights)
+    engines = TorchEngine(model, preprocess, device=device), TorchEngine.open(folder, description, device=device)
+    largest, equal, done = 0.0, 0, 0
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        full, half = (softmax(engine.logits(batch, views=views) / temperature) for engine in engines)  # [B, K]
+        largest = max(largest, float(np.abs(full - half).max()))
+        equal += int((full.argmax(1) == half.argmax(1)).sum())
+        done += len(batch)
+        progress(done, len(images))
+    if largest > MOST_DIFFERENCE:
+        raise BundleError(
+            f"half precision changes a probability by {largest:.4f} (at most {MOST_DIFFERENCE} is accepted); nothing was written. "
+            "Export with --no-half"
+        )
+    return {
+        "compared_with": "float32 weights of the run",
+        "images": images_from,
+        "n": len(images),
+        "views": views,
+        "max_abs_probability_difference": largest,
+        "labels_equal": equal,
+    }
+
+
+def _metrics(run: RunDirectory) -> dict[str, Any]:
+    """The run's metrics by split, as far as they were measured: test only where someone evaluated it."""
+    if not (run.path / "metrics.json").exists():
+        return {}
+    kept = (
+        "tta",
+        "checksum",
+        "accuracy",
+        "correct",
+        "errors",
+        "n",
+        "cross_entropy",
+        "mse",
+        "calibration_error",
+        "per_class",
+        "single_view",
+    )
+    return {split: {key: score[key] for key in kept if key in score} for split, score in run.read_json("metrics.json").items()}
+
+
+def _dataset(run: RunDirectory, source: Mapping[str, Any]) -> dict[str, Any]:
+    env = run.read_json("env.json")
+    sizes = env.get("sizes", {})
+    return {
+        "name": source["dataset"]["name"],
+        "sizes": sizes,
+        "validated_on": env.get("validated_on"),
+        "checksums": {split: env[f"checksum_{split}"] for split in sizes if f"checksum_{split}" in env},
+    }

@@ -1,0 +1,76 @@
+"""`cifarlab export`: a finished run as a bundle that others can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cifarlab.cli.options import AsJson, DataDir, Device, RunPath, Threads, use_threads
+
+
+def export(
+    run: RunPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle to; new or empty.")],
+    half: Annotated[bool, typer.Option("--half/--no-half", help="Store large tensors in half precision, or all in full.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Licence of the weights, such as apache-2.0.")] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder."""
+    use_threads(threads)
+    from cifarlab import api
+    from cifarlab.bundle import read_description
+    from cifarlab.cli.progress import count_progress
+    from cifarlab.cli.terminal import note, write_json_out
+
+    with count_progress("comparing") as progress:
+        folder = api.export(
+            run, output, half=half, force=force, license=license, data_dir=data_dir, device=device, progress=progress, note=note
+        )
+    description = read_description(folder)
+    if as_json:
+        write_json_out({"bundle": str(folder), **description})
+    else:
+        _print_summary(folder, description)
+    note(f"next: cifarlab predict --model {folder} IMAGE...")
+
+
+def _print_summary(folder: Path, description: dict[str, Any]) -> None:
+    """What the bundle holds, as a table on stdout."""
+    from cifarlab.cli.terminal import write_table
+
+    size = sum(recorded["bytes"] for recorded in description["files"].values())
+    rows = [("bundle", f"{folder} ({size / 1e6:.1f} MB)")]
+    for split, score in description["metrics"].items():
+        accuracy = score["accuracy"]
+        shown = f"{100 * accuracy['value']:.2f} % [{100 * accuracy['low']:.2f}, {100 * accuracy['high']:.2f}], {score['n']} images"
+        rows.append((f"{split} accuracy", shown))
+    if (parity := description["parity"]) is not None:
+        changed = parity["n"] - parity["labels_equal"]
+        rows.append(
+            (
+                "half precision",
+                f"changes a probability by at most {parity['max_abs_probability_difference']:.5f} "
+                f"and {changed} of {parity['n']} labels ({parity['images']} images)",
+            )
+        )
+    if (fitted := description["calibration"]) is None:
+        rows.append(("calibration", "none: no validation split"))
+    else:
+        used = fitted["views"][description["tta"]]
+        error = used["calibration_error"]
+        rows.append(
+            (
+                "calibration",
+                f"temperature {used['temperature']:.3f}, error {error['before']:.4f} -> {error['after']:.4f} "
+                f"({fitted['n']} validation images)",
+            )
+        )
+        rows.append(("unlike the training data", f"flagged by {fitted['score']}: {used['flagged']} of {fitted['n']} validation images"))
+    rows.append(("model card", str(folder / "README.md")))
+    write_table(["", ""], rows)
