@@ -16,13 +16,13 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "cifarlab"
 
 LAYER_0 = {"errors", "files", "duration", "published"}
-LAYER_1 = {"arguments", "sections", "config", "runs", "metrics"}
+LAYER_1 = {"arguments", "sections", "config", "runs", "metrics", "paired"}
 LAYER_2 = {"data", "augment", "models", "losses", "optim", "recipes"}
 LAYER_3 = {"plan", "build"}
-LAYER_4 = {"training", "evaluation", "explain", "bundle"}
+LAYER_4 = {"baselines", "training", "evaluation", "explain", "bundle"}
 LAYER_5 = {"experiments", "figures"}
 LAYER_6 = {"reports", "serve", "estimator"}
-TOP = {"api", "reproduction", "__init__", "__main__"}
+TOP = {"classical", "api", "comparison", "reproduction", "__init__", "__main__"}
 BELOW_CLI = LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4 | LAYER_5 | LAYER_6 | TOP
 
 # What each module or package of cifarlab may import of the others (itself is always allowed).
@@ -40,14 +40,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(LAYER_4, LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3),
     "experiments": LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4,
     "figures": {"errors", "files", "runs", "metrics"},
-    "reports": {"errors", "files", "published", "runs", "metrics", "figures"},
+    "reports": {"errors", "files", "published", "runs", "metrics", "paired", "figures"},
     "serve": {"errors", "files", "runs", "metrics", "bundle", "explain"},
     "estimator": LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4,
     **dict.fromkeys(TOP, BELOW_CLI),
     "__main__": BELOW_CLI | {"cli"},
     "cli": BELOW_CLI,
 }
-WITHOUT_TORCH = {"duration", "published", "sections", "config", "runs", "metrics", "recipes", "figures", "reports"}
+WITHOUT_TORCH = {"baselines", "duration", "published", "sections", "config", "runs", "metrics", "paired", "recipes", "figures", "reports"}
 # A command's file is read for `cifarlab --help`: at module level it may load nothing that is slow.
 CLI_AT_MODULE_LEVEL = {"cli", "errors"}
 SLOW = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "PIL", "yaml", "safetensors"}
