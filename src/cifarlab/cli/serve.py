@@ -1,0 +1,172 @@
+"""`cifarlab serve`: trained models over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cifarlab.cli.options import AsJson, Device, Threads, use_threads
+
+SHIPPED = "cifar10-fast"  # what is served when no model is named
+
+if TYPE_CHECKING:
+    from cifarlab.bundle import Predictor
+    from cifarlab.serve import Limits, Service
+
+
+def serve(
+    models: Annotated[list[str] | None, typer.Argument(metavar="[BUNDLE_OR_RUN]...", help="Models; the first is the default.")] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; one that others can reach needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on; 0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token that clients must send (or CIFARLAB_TOKEN).")
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Test-time augmentation as in the model's evaluation, or one view.")] = True,
+    batch: Annotated[int, typer.Option("--batch", help="Images of one inference at most.")] = 16,
+    queue: Annotated[int, typer.Option("--queue", help="Images accepted and not yet answered, by model; more are refused (429).")] = 128,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", help="For a body to arrive, and again for its answer.")
+    ] = 10.0,
+    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Longest body of a request.")] = 10 * 1024 * 1024,
+    max_pixels: Annotated[int, typer.Option("--max-pixels", help="Largest image, width times height.")] = 25_000_000,
+    decoders: Annotated[int | None, typer.Option("--decoders", help="Threads that decode images (default: cores, at most 4).")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer HTTP requests with trained models: POST /predict, or the Open Inference Protocol (v2). Ctrl-C ends it.
+
+    With --json, one line with url and models goes to stdout once the server listens.
+    """
+    use_threads(threads)
+    from cifarlab.cli.terminal import note
+    from cifarlab.errors import UsageError
+    from cifarlab.serve import LOCAL_HOSTS, Limits, Service, create_app, is_local, open_socket, read_token, run_server
+
+    given = {"max_bytes": max_bytes, "max_pixels": max_pixels, "queue": queue, "batch": batch, "deadline": deadline}
+    limits = Limits(**{**given, **({} if decoders is None else {"decoders": decoders})})  # type: ignore[arg-type]
+    token = read_token(token_file, os.environ)
+    named = _named(models or [])
+    with open_socket(host, port) as opened:
+        if token is None and not is_local(opened):
+            raise UsageError(
+                f"--host {host} can be reached from other machines, so clients must show a token: give --token-file FILE or set "
+                "CIFARLAB_TOKEN; or leave --host out to serve this machine alone"
+            )
+        service = Service(_load(named, device=device), limits=limits, views=None if tta else "none")
+        app = create_app(service, token=token, hosts=LOCAL_HOSTS if is_local(opened) and token is None else None)
+        received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, token=token, as_json=as_json))
+    note(
+        "stopped: every accepted request was answered"
+        if service.in_flight == 0
+        else f"stopped with {service.in_flight} requests unanswered"
+    )
+    if received == signal.SIGINT:
+        raise typer.Exit(130)
+
+
+def _named(given: Sequence[str]) -> dict[str, str]:
+    """What is given, by the name that clients use: the folder's. Raises UsageError with every problem."""
+    from cifarlab.errors import UsageError
+
+    named: dict[str, str] = {}
+    problems = []
+    for model in given or (SHIPPED,):
+        name = Path(model).resolve().name if model else ""
+        if not name:
+            problems.append(f"model {model!r} has no name: name a folder, such as runs/demo")
+        elif name in named:
+            problems.append(f"{named[name]} and {model} would both be called {name!r}: rename one folder, or leave one out")
+        named.setdefault(name, model)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return named
+
+
+def _load(named: dict[str, str], *, device: str) -> dict[str, Predictor]:
+    """All models, before anything is served; raises UsageError or BundleError with the problems of all of them."""
+    from cifarlab import api
+    from cifarlab.errors import BundleError, UsageError
+
+    loaded: dict[str, Predictor] = {}
+    problems: list[UsageError | BundleError] = []
+    for name, model in named.items():
+        try:
+            loaded[name] = api.load(model, device=device)
+        except (UsageError, BundleError) as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise type(problems[0])("\n".join(str(problem) for problem in problems))
+    return loaded
+
+
+def _announce(service: Service, opened: socket.socket, *, token: str | None, as_json: bool) -> None:
+    """Say where the server is and how to call it: on stderr, or with --json one line on stdout."""
+    import json
+    import sys
+
+    from cifarlab.cli.terminal import note
+    from cifarlab.serve import url_of
+
+    url = url_of(opened)
+    if as_json:
+        sys.stdout.write(json.dumps({"url": url, "models": list(service.models), "pid": os.getpid()}) + "\n")
+        sys.stdout.flush()
+        return
+    secret = "" if token is None else " -H 'Authorization: Bearer '$CIFARLAB_TOKEN"
+    first = next(iter(service.models))
+    lines = [
+        f"serving on {url} (Ctrl-C stops)",
+        "",
+        *_model_lines(service),
+        "",
+        f"  limits  {_limits_text(service.limits)}",
+        *([] if token is None else ["  token   clients must send it; without TLS it can be read on the way: put a proxy in front"]),
+        "",
+        "  try     " + f"curl{secret} -F image=@photo.jpg {url}/predict",
+        "          " + f"curl{secret} {url}/v2/models/{first}",
+        "  also    /openapi.json, /metrics, /v2/health/ready",
+    ]
+    note("\n".join(lines))
+
+
+def _model_lines(service: Service) -> list[str]:
+    """One line a model, in columns."""
+    rows: list[tuple[str, ...]] = []
+    for model in service.models.values():
+        predictor: Any = model.predictor
+        names = predictor.class_names
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        views = {"none": "1 view", "flip": "2 views", "six": "6 views"}[model.views]
+        rows.append(
+            (
+                model.name,
+                f"{predictor.size} px",
+                views,
+                f"{predictor.engine.name} on {predictor.engine.device}",
+                f"{len(names)} classes: {shown}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = []
+    for number, row in enumerate(rows):
+        head = "models" if number == 0 else ""
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append(f"  {head:7} " + "  ".join([*cells, row[-1]]))
+    return lines
+
+
+def _limits_text(limits: Limits) -> str:
+    """The limits in one line."""
+    return (
+        f"{limits.max_bytes / 2**20:g} MiB and {limits.max_pixels / 1e6:g} megapixels an image, {limits.queue} images at a time, "
+        f"{limits.deadline:g} s"
+    )

@@ -1,0 +1,89 @@
+"""POST /predict: an image in, the most probable classes out."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from cifarlab.bundle import Predicted
+from cifarlab.errors import ImageError, nearest
+from cifarlab.serve.bodies import header, image_part, read_body
+from cifarlab.serve.gate import MODEL
+from cifarlab.serve.refusal import RefusedError, json_response
+from cifarlab.serve.schemas import IMAGE_BODY, Prediction, errors
+from cifarlab.serve.service import ServedModel, Service, image_refusal
+
+ALLOWED = ("model", "top_k", "views")
+
+
+def predict_router(service: Service) -> APIRouter:
+    """The route of `service`."""
+    router = APIRouter()
+
+    @router.post(
+        "/predict",
+        summary="Classify one image",
+        response_model=None,
+        responses={200: {"model": Prediction}, **errors(400, 404, 408, 413, 415, 422, 429, 500, 503, 504)},
+        openapi_extra={"requestBody": IMAGE_BODY},
+    )
+    async def predict(
+        request: Request,
+        model: Annotated[str | None, Query(description="Name of the model; without it, the first that is served.")] = None,
+        top_k: Annotated[int, Query(ge=1, description="How many classes to tell at most.")] = 3,
+        views: Annotated[str | None, Query(pattern="^(none|flip|six)$", description="Instead of the model's own.")] = None,
+    ) -> Response:
+        _check_query(request)
+        served = service.ready_model(model)
+        request.scope[MODEL] = served.name
+        chosen = views or served.views
+        limits = service.limits
+        with served.batcher.slot():
+            body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline)
+            content_type = header(request.scope, b"content-type") or ""
+            work = functools.partial(_decode, served, body, content_type, max_pixels=limits.max_pixels)
+            predicted = await service.infer(served, work, views=chosen, receive=request.receive)
+        return json_response(_answer(served, predicted, top_k=top_k, views=chosen))
+
+    return router
+
+
+def _check_query(request: Request) -> None:
+    """A misspelt parameter must not be left out without a word; raises RefusedError (422)."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in ALLOWED:
+            match = nearest(name, ALLOWED)
+            hint = f" Did you mean {match!r}?" if match else ""
+            raise RefusedError(422, f"unknown query parameter {name[:60]!r}.{hint} Allowed: {', '.join(ALLOWED)}")
+        if given.count(name) > 1:
+            raise RefusedError(422, f"the query parameter {name} is given {given.count(name)} times; give it once")
+
+
+def _decode(served: ServedModel, body: bytes, content_type: str, *, max_pixels: int) -> list[NDArray[np.uint8]]:
+    """The image of a request, as the network's input size wants it; runs in a decoding thread."""
+    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        body = image_part(content_type, body)
+    if body[:1] == b"{" and b"http" in body[:2000]:
+        raise RefusedError(415, "the body is JSON, not an image. URLs are not fetched; send the image's bytes")
+    try:
+        return [served.predictor.read(body, max_pixels=max_pixels)]
+    except ImageError as error:
+        raise image_refusal(error) from error
+
+
+def _answer(served: ServedModel, predicted: Predicted, *, top_k: int, views: str) -> dict[str, Any]:
+    row = predicted.probabilities[0]
+    best = (-row).argsort(kind="stable")[:top_k]
+    names = served.predictor.class_names
+    return {
+        "model": served.name,
+        "views": views,
+        "predictions": [{"label": names[index], "probability": float(row[index])} for index in best],
+        "unlike": None if predicted.unlike is None else bool(predicted.unlike[0]),
+    }
