@@ -14,16 +14,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cifarlab.api import Run, evaluate, export, load, report, resume, train
     from cifarlab.bundle.predictor import Predictor
+    from cifarlab.classical import baseline
     from cifarlab.config import Recipe
     from cifarlab.errors import CifarlabError
     from cifarlab.reproduction import reproduce
 
-__all__ = ["CifarlabError", "Predictor", "Recipe", "Run", "evaluate", "export", "load", "report", "reproduce", "resume", "train"]
+__all__ = [
+    "CifarlabError",
+    "Predictor",
+    "Recipe",
+    "Run",
+    "baseline",
+    "evaluate",
+    "export",
+    "load",
+    "report",
+    "reproduce",
+    "resume",
+    "train",
+]
 
 _HOMES = {
     "CifarlabError": "cifarlab.errors",
     "Predictor": "cifarlab.bundle.predictor",
     "Recipe": "cifarlab.config",
+    "baseline": "cifarlab.classical",
     "reproduce": "cifarlab.reproduction",
     **dict.fromkeys(("Run", "evaluate", "export", "load", "report", "resume", "train"), "cifarlab.api"),
 }

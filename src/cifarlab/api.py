@@ -18,7 +18,7 @@ from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknow
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
-from cifarlab.runs import Predictions, RunDirectory
+from cifarlab.runs import BASELINE_PREFIX, Predictions, RunDirectory
 from cifarlab.training import Listener, describe_environment, refuse_other_data, resume_run, train_run
 
 EVALUATED = ("validation", "test")
@@ -77,6 +77,11 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """One row per epoch, as in metrics.jsonl."""
         return self.directory.epochs()
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is a classical baseline (`cifarlab baseline`): predictions and metrics, but no network."""
+        return self.recipe.model.name.startswith(BASELINE_PREFIX)
 
     def load(self, *, device: str = "auto") -> Predictor:
         """The trained model, ready to predict."""
@@ -167,6 +172,8 @@ def resume(
 ) -> Run:
     """Continue an interrupted run from its last checkpoint; see `train`. A `recipe` that differs from the run's is refused."""
     run = Run(path)
+    if run.is_baseline:
+        raise UsageError(f"{path} is a classical baseline, which is not trained; repeat the `cifarlab baseline` command that made it")
     if note is not None:
         _say_what_differs(run, device, note)
     splits = _load_again(run, data_dir, progress=progress, note=note)
@@ -193,6 +200,8 @@ def evaluate(
     if split not in EVALUATED:
         raise UsageError(unknown("split", split, EVALUATED))
     opened = run if isinstance(run, Run) else Run(run)
+    if opened.is_baseline:
+        return _metrics_of_baseline(opened, split, note)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
     evaluate_run(opened.directory, arranged, split, device=choose_device(device), progress=progress)
     _write_results(opened.directory, arranged, report=report)
@@ -277,6 +286,19 @@ def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Pr
     engine: what computes, "torch" for PyTorch.
     """
     return load_predictor(Path(path), device=device, engine=engine)
+
+
+def _metrics_of_baseline(run: Run, split: str, note: Note | None) -> dict[str, Any]:
+    """The stored metrics of a classical baseline: it predicts when it is fitted, and keeps no model that could do so again."""
+    stored = dict(run.metrics)
+    if split not in stored:
+        raise UsageError(
+            f"{run.path} is a classical baseline without predictions of the {split} split, and it keeps no model to make them with. "
+            "Fit it (again) with: cifarlab baseline"
+        )
+    if note is not None:
+        note(f"{run.path} is a classical baseline: these are its stored predictions, and nothing was read again")
+    return run.metrics[split]
 
 
 def _after_training(directory: RunDirectory, arranged: ArrangedSplits, *, device: str, report: bool) -> Run:

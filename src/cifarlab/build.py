@@ -26,6 +26,7 @@ from cifarlab.losses import balanced_class_weights, create_loss
 from cifarlab.models import create_model
 from cifarlab.optim import L2Penalty, WeightAverage, check_schedule, create_optimizer, multiplies_bf16_fast
 from cifarlab.plan import Phase, Plan, Schedule
+from cifarlab.runs import BASELINE_PREFIX
 
 BUNDLE_VERSION = 2
 FIT_IMAGES = 5000  # how many images a network's `fit_to_data` sees at most
@@ -97,6 +98,9 @@ def check_recipe(recipe: Recipe) -> None:
 def unknown_names(recipe: Recipe) -> list[str]:
     """Every problem that `check_recipe` raises, one line each."""
     problems = []
+    if recipe.model.name.startswith(BASELINE_PREFIX):
+        name = recipe.model.name.removeprefix(BASELINE_PREFIX)
+        return [f"{recipe.model.name} is a classical baseline, not a network: it is not trained, but fitted with: cifarlab baseline {name}"]
     model: nn.Module | None = None
     try:
         with torch.random.fork_rng(devices=[]):

@@ -33,6 +33,7 @@ from cifarlab.files import atomic_writer, try_lock, write_json, write_text
 
 SCHEMA_VERSION: Final = 1
 STATES: Final = ("running", "done", "failed", "preempted")
+BASELINE_PREFIX: Final = "baseline-"  # of a recipe's model.name, where the run is a classical baseline and no network
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Json = dict[str, Any]
@@ -127,6 +128,11 @@ class RunDirectory:
     @property
     def previous_checkpoint_file(self) -> Path:
         return self.path / "checkpoint.previous.pt"
+
+    @property
+    def baseline_file(self) -> Path:
+        """What a classical baseline keeps in place of bundle.json and weights."""
+        return self.path / "baseline.json"
 
     @property
     def figures(self) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import data, demo, evaluate, export, models, predict, recipes, report, reproduce, train
+from cifarlab.cli import baseline, data, demo, evaluate, export, models, predict, recipes, report, reproduce, serve, train
 from cifarlab.cli.terminal import note
 from cifarlab.errors import CifarlabError
 
@@ -29,6 +29,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
+app.command("baseline")(baseline.baseline)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 
