@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from cifarlab.api import Run, evaluate, export, load, report, resume, train
     from cifarlab.bundle.predictor import Predictor
     from cifarlab.classical import baseline
+    from cifarlab.comparison import compare
     from cifarlab.config import Recipe
     from cifarlab.errors import CifarlabError
     from cifarlab.reproduction import reproduce
+    from cifarlab.sweeps import sweep
 
 __all__ = [
     "CifarlabError",
@@ -25,12 +27,14 @@ __all__ = [
     "Recipe",
     "Run",
     "baseline",
+    "compare",
     "evaluate",
     "export",
     "load",
     "report",
     "reproduce",
     "resume",
+    "sweep",
     "train",
 ]
 
@@ -39,7 +43,9 @@ _HOMES = {
     "Predictor": "cifarlab.bundle.predictor",
     "Recipe": "cifarlab.config",
     "baseline": "cifarlab.classical",
+    "compare": "cifarlab.comparison",
     "reproduce": "cifarlab.reproduction",
+    "sweep": "cifarlab.sweeps",
     **dict.fromkeys(("Run", "evaluate", "export", "load", "report", "resume", "train"), "cifarlab.api"),
 }
 

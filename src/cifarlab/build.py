@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ FIT_IMAGES = 5000  # how many images a network's `fit_to_data` sees at most
 def arrange(recipe: Recipe, splits: Splits) -> ArrangedSplits:
     """The train, validation and test split that `recipe` asks for; raises UsageError where it asks too much."""
     data = recipe.data
-    arranged = arrange_splits(splits, classes=data.classes, validation=data.validation, train_size=data.train_size, seed=data.split_seed)
+    arranged = arrange_splits(
+        splits, classes=data.classes, validation=data.validation, train_size=data.train_size, pooled=data.pooled, seed=data.split_seed
+    )
     return arranged._replace(validation=arranged.test) if data.validate_on == "test" else arranged
 
 
@@ -166,22 +168,13 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
     if version != BUNDLE_VERSION:
         raise BundleError(f"the model description has version {version!r}; this cifarlab reads version {BUNDLE_VERSION}")
     try:
-        source = description["input"]
-        preprocess = Preprocess(
-            mean=source["mean"],
-            std=source["std"],
-            crop=source["center_crop"],
-            size=source["network_size"],
-            grayscale=source["color"] == "gray",
-        )
+        preprocess = restore_preprocess(description)
         model = create_model(
             description["model"]["name"],
             num_classes=len(description["classes"]),
-            image_size=preprocess.output_size(source["size"]),
+            image_size=preprocess.output_size(description["input"]["size"]),
             arguments=description["model"]["arguments"],
         )
-        if len(preprocess.mean) != 3:
-            raise ValueError(f"mean and std must have 3 values, not {len(preprocess.mean)}")
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the model description is damaged: {error}") from error
     try:
@@ -194,6 +187,20 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BundleError(f"{weights} is damaged or of another network: {str(error).splitlines()[0]}") from error
     return model.eval().to(memory_format=torch.channels_last), preprocess  # type: ignore[call-overload]
+
+
+def restore_preprocess(description: Mapping[str, Any]) -> Preprocess:
+    """The preprocessing of `describe`'s description; raises KeyError, TypeError or ValueError where that is damaged."""
+    source = description["input"]
+    if len(source["mean"]) != 3:
+        raise ValueError(f"mean and std must have 3 values, not {len(source['mean'])}")
+    return Preprocess(
+        mean=source["mean"],
+        std=source["std"],
+        crop=source["center_crop"],
+        size=source["network_size"],
+        grayscale=source["color"] == "gray",
+    )
 
 
 def _unfit(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:

@@ -6,7 +6,17 @@ import re
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cifarlab.duration import Duration
 
@@ -32,8 +42,11 @@ class _Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truth_is_no_number(cls, value: object) -> object:
-        # No field of a section is true or false, but Python would take true for the number 1.
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        # Python would take true for the number 1.
+        field = cls.model_fields.get(info.field_name or "")
+        if field is not None and field.annotation is bool:
+            return value
         for item in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(item, bool):
                 raise ValueError(f"must not be {str(item).lower()}; quote it if the text is meant")
@@ -51,13 +64,23 @@ class DataConfig(_Section):
         "did, and what it selects is optimistic. Every look is counted, and the report says so",
     )
     train_size: int | None = Field(None, ge=2, description="train on so many images; smaller subsets are contained in larger ones")
+    pooled: bool = Field(
+        False,
+        description="true: train and test are pooled, train_size images of the pool (validation among them) are for training and the rest "
+        "is test, as one published protocol does: not comparable with published test accuracies, and the report says so",
+    )
     classes: tuple[str, ...] | None = Field(None, description="keep these classes only, renumbered in this order")
     split_seed: int = Field(0, ge=0, description="seed of the validation split and subset, apart from the run's seed")
 
     @model_validator(mode="after")
-    def _one_validation(self) -> DataConfig:
+    def _fits_together(self) -> DataConfig:
+        problems = []
         if self.validate_on == "test" and self.validation:
-            raise ValueError("validate_on=test trains on the whole training split: set data.validation=0 with it, or validate_on=train")
+            problems.append("validate_on=test trains on the whole training split: set data.validation=0 with it, or validate_on=train")
+        if self.pooled and self.train_size is None:
+            problems.append("pooled=true needs data.train_size: how many images of the pool are for training; the rest is test")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

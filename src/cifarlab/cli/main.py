@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import baseline, data, demo, evaluate, export, models, predict, recipes, report, reproduce, serve, train
+from cifarlab.cli import baseline, compare, data, demo, evaluate, export, models, predict, recipes, report, reproduce, serve, sweep, train
 from cifarlab.cli.terminal import note
 from cifarlab.errors import CifarlabError
 
@@ -26,9 +26,11 @@ app.add_typer(data.app, name="data")
 app.command("recipes")(recipes.recipes)
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
 app.command("serve")(serve.serve)
 app.command("baseline")(baseline.baseline)
 app.command("reproduce")(reproduce.reproduce)

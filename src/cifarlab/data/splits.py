@@ -7,6 +7,7 @@ seed means the same images on every machine and NumPy version; shuffling methods
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ Index = NDArray[np.int64]
 # Streams of one seed, so that the choice of validation images says nothing about the choice of a subset.
 _VALIDATION: Final = 1
 _SUBSET: Final = 2
+_POOL: Final = 3
 
 
 class ArrangedSplits(NamedTuple):
@@ -32,20 +34,63 @@ class ArrangedSplits(NamedTuple):
 
 
 def arrange_splits(
-    splits: Splits, *, classes: Sequence[str] | None = None, validation: float = 0.1, train_size: int | None = None, seed: int = 0
+    splits: Splits,
+    *,
+    classes: Sequence[str] | None = None,
+    validation: float = 0.1,
+    train_size: int | None = None,
+    pooled: bool = False,
+    seed: int = 0,
 ) -> ArrangedSplits:
     """Keep `classes` (all without it), carve `validation` out of train, then cut train to `train_size`.
 
-    In this order, so that one seed has one validation split whatever the training size.
-    Raises UsageError as `Dataset.keep_classes`, `carve_validation` and `nested_subset` do.
+    In this order, so that one seed has one validation split whatever the training size. With `pooled`, `pool_splits` cuts train and
+    test anew after the choice of classes, and `validation` is a share of its training part: another one for each size.
+    Raises UsageError as `Dataset.keep_classes`, `pool_splits`, `carve_validation` and `nested_subset` do.
     """
     train, test = splits
     if classes is not None:
         train, test = train.keep_classes(tuple(classes)), test.keep_classes(tuple(classes))
+    if pooled:
+        train, test = pool_splits(Splits(train, test), train_size, seed)
+        train_size = None
     rest, held_out = carve_validation(train, validation, seed)
     if train_size is not None:
         rest = nested_subset(rest, train_size, seed)
     return ArrangedSplits(rest, held_out, test)
+
+
+def pool_splits(splits: Splits, train_size: int | None, seed: int) -> Splits:
+    """Train and test in one pool, of which `train_size` images become the training part and all others the test part.
+
+    Each class gives its share of the training part, within one image, and with the same seed a smaller training part is
+    contained in every larger one. Both parts keep the original order, train before test, and every image its sample id.
+    Raises UsageError where `train_size` is not given or leaves a class without an image in one of the parts.
+    """
+    pool = _joined(splits)
+    if train_size is None:
+        raise UsageError(f"pooled data needs a training size: how many of the {len(pool)} pooled images of {pool.name} are for training")
+    if train_size >= len(pool):
+        raise UsageError(
+            f"training size {train_size}: train and test of {pool.name} together have {len(pool)} images, and some must be left for test; "
+            f"choose at most {len(pool) - int(np.count_nonzero(pool.class_counts()))}"
+        )
+    taken = _subset_counts(pool, train_size)
+    without_test = [name for name, n, have in zip(pool.class_names, taken, pool.class_counts(), strict=True) if have and n == have]
+    if without_test:
+        raise UsageError(f"training size {train_size} leaves no test image of {', '.join(without_test)}; choose a smaller one")
+    chosen = _class_ranks(pool, seed=seed, stream=_POOL) < taken[pool.labels]
+    return Splits(pool.take(np.flatnonzero(chosen)), pool.take(np.flatnonzero(~chosen)))
+
+
+def _joined(splits: Splits) -> Dataset:
+    train, test = splits
+    return replace(
+        train,
+        images=np.concatenate([train.images, test.images]),
+        labels=np.concatenate([train.labels, test.labels]),
+        sample_ids=np.concatenate([train.sample_ids, test.sample_ids]),
+    )
 
 
 def carve_validation(train: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -72,6 +117,13 @@ def nested_subset(train: Dataset, size: int, seed: int) -> Dataset:
     With the same seed a smaller subset is contained in every larger one.
     Raises UsageError where `size` is more than there are, fewer than the classes, or leaves a class empty.
     """
+    taken = _subset_counts(train, size)
+    ranks = _class_ranks(train, seed=seed, stream=_SUBSET)
+    return train.take(np.flatnonzero(ranks < taken[train.labels]))
+
+
+def _subset_counts(train: Dataset, size: int) -> Index:
+    """How many images of each class a subset of `size` has, int64 [K]; raises UsageError as `nested_subset` does."""
     counts = train.class_counts()
     present = int(np.count_nonzero(counts))
     if not present <= size <= len(train):
@@ -84,8 +136,7 @@ def nested_subset(train: Dataset, size: int, seed: int) -> Dataset:
     if empty:
         first = [np.argmax(_class_sequence(counts, len(train)) == k) for k in np.flatnonzero(counts)]
         raise UsageError(f"training size {size} leaves no image of {', '.join(empty)}; choose at least {int(max(first)) + 1}")
-    ranks = _class_ranks(train, seed=seed, stream=_SUBSET)
-    return train.take(np.flatnonzero(ranks < taken[train.labels]))
+    return taken
 
 
 def _class_ranks(data: Dataset, *, seed: int, stream: int) -> Index:

@@ -11,11 +11,13 @@ from cifarlab.figures.claims import AccuracyComparison, plot_claims, plot_error_
 from cifarlab.figures.confusion import plot_confusion_matrix
 from cifarlab.figures.curves import plot_curve
 from cifarlab.figures.grids import plot_mistakes, plot_predictions, plot_sample_grid
-from cifarlab.figures.studies import StudyPoint, plot_study
+from cifarlab.figures.studies import SeedMean, StudyPoint, SweepMark, plot_seed_curves, plot_study, plot_sweep
 
 __all__ = [
     "AccuracyComparison",
+    "SeedMean",
     "StudyPoint",
+    "SweepMark",
     "plot_claims",
     "plot_class_counts",
     "plot_confusion_matrix",
@@ -28,5 +30,7 @@ __all__ = [
     "plot_reliability",
     "plot_right_wrong",
     "plot_sample_grid",
+    "plot_seed_curves",
     "plot_study",
+    "plot_sweep",
 ]

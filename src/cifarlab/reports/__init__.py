@@ -6,16 +6,26 @@ from cifarlab.reports.reproduction_figures import StudyResult
 from cifarlab.reports.reproduction_rows import CellResult
 from cifarlab.reports.run_figures import ReportImages
 from cifarlab.reports.run_report import write_run_report
+from cifarlab.reports.sweep import read_sweep, sweep_summary, write_studies, write_sweep
+from cifarlab.reports.sweep_points import SWEEP_FILE, SweepFacts, SweepResult, SweepRun
 from cifarlab.reports.tables import write_metrics
 
 __all__ = [
+    "SWEEP_FILE",
     "BaselineRow",
     "CellResult",
     "ReportImages",
     "StudyResult",
+    "SweepFacts",
+    "SweepResult",
+    "SweepRun",
     "baseline_summaries",
+    "read_sweep",
+    "sweep_summary",
     "write_baselines",
     "write_metrics",
     "write_reproduction",
     "write_run_report",
+    "write_studies",
+    "write_sweep",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import quote
 
 from cifarlab.reports import markup
 from cifarlab.reports.page import page
@@ -17,6 +19,13 @@ _SPECIAL: Final = "\\`*<|"  # what Markdown would read as its own inside the tex
 
 @dataclass(frozen=True)
 class Paragraph:
+    text: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a reader must not miss."""
+
     text: str
 
 
@@ -54,7 +63,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """PNG files with captions; in HTML they are inside the page, in Markdown they are left out."""
+    """Pictures with captions: in HTML PNG files inside the page; in Markdown links to files, where it has a folder, or left out."""
 
     items: tuple[Picture, ...]
 
@@ -67,7 +76,7 @@ class PerFormat:
     markdown: tuple[Table, ...]
 
 
-Block = Paragraph | Bullets | Entries | Table | Pictures | PerFormat
+Block = Paragraph | Notice | Bullets | Entries | Table | Pictures | PerFormat
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,14 @@ def to_html(title: str, lead: str, sections: Iterable[Section], *, footer: str) 
     return page(title, lead, links={section.anchor: section.link or section.heading for section in kept}, content=content, footer=footer)
 
 
-def to_markdown(title: str, lead: str, sections: Iterable[Section], *, footer: str) -> str:
-    """Plain Markdown whose tables are aligned with spaces, so that they can be read in a terminal too."""
+def to_markdown(title: str, lead: str, sections: Iterable[Section], *, footer: str, folder: Path | None = None) -> str:
+    """Plain Markdown whose tables are aligned with spaces, so that they can be read in a terminal too.
+
+    folder: where it will lie, so that its pictures can be named from there; without it they are left out.
+    """
     parts = [f"# {_escape(title)}", _prose(lead)]
     for section in sections:
-        blocks = [text for block in section.blocks if (text := _markdown(block))]
+        blocks = [text for block in section.blocks if (text := _markdown(block, folder))]
         if blocks:
             parts += [f"## {_escape(section.heading)}", *blocks]
     return "\n\n".join([*parts, _prose(footer)]) + "\n"
@@ -100,6 +112,8 @@ def to_markdown(title: str, lead: str, sections: Iterable[Section], *, footer: s
 def _html(block: Block) -> str:
     if isinstance(block, Paragraph):
         return markup.paragraph(block.text)
+    if isinstance(block, Notice):
+        return markup.warning(block.text)
     if isinstance(block, Bullets):
         return markup.bullets(block.items)
     if isinstance(block, Entries):
@@ -112,19 +126,26 @@ def _html(block: Block) -> str:
     return markup.table(block.head, block.rows, footer=block.footer, caption=block.caption, kind=block.kind)
 
 
-def _markdown(block: Block) -> str:
+def _markdown(block: Block, folder: Path | None) -> str:
     if isinstance(block, Paragraph):
         return _prose(block.text)
+    if isinstance(block, Notice):
+        return _prose(block.text, first="> ", rest="> ")
     if isinstance(block, Bullets):
         return "\n".join(_prose(item, first="- ", rest="  ") for item in block.items)
     if isinstance(block, Entries):
         return "\n".join(_fill(f"**{_escape(lead)}** {_escape(text)}", first="- ", rest="  ") for lead, text in block.items)
     if isinstance(block, Pictures):
-        return ""
+        return "" if folder is None else "\n\n".join(_link(item, folder) for item in block.items)
     if isinstance(block, PerFormat):
-        return "\n\n".join(map(_markdown, block.markdown))
+        return "\n\n".join(_markdown(table, folder) for table in block.markdown)
     caption = f"{_prose(block.caption)}\n\n" if block.caption else ""
     return caption + _table(block.head, [*block.rows, *block.footer])
+
+
+def _link(item: Picture, folder: Path) -> str:
+    name = quote(Path(os.path.relpath(item.png, folder)).as_posix())
+    return f"![{_escape(item.caption).replace('[', '(').replace(']', ')')}]({name})\n\n{_prose(item.caption)}"
 
 
 def _prose(text: str, *, first: str = "", rest: str = "") -> str:

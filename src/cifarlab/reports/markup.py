@@ -16,6 +16,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def warning(text: str) -> str:
+    """A paragraph that stands out."""
+    return f'<div class="warning">{paragraph(text)}</div>'
+
+
 def bullets(items: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -20,6 +20,11 @@ from cifarlab.reports.page import page
 from cifarlab.reports.run_figures import Drawn, ReportImages, draw_run_figures
 from cifarlab.reports.tables import load_predictions, metrics_of
 from cifarlab.runs import Predictions, RunDirectory
+
+POOLED: Final = (
+    "Train and test pooled: the images of both published splits were put together and cut anew, so that the accuracy on what is called "
+    "test here is not comparable with published test accuracies."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class _Facts:
     def validated_on_test(self) -> bool:
         """Whether the run looked at the test split in place of a validation split (recipe field data.validate_on)."""
         return self.env.get("validated_on") == "test"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether train and test were pooled and cut anew (recipe field data.pooled)."""
+        return self.env.get("pooled") is True
 
     @property
     def dataset(self) -> str:
@@ -168,10 +178,12 @@ def _warnings(facts: _Facts) -> str:
         texts.append(f"This run is not finished: its state is {state!r}.")
     if facts.validated_on_test:
         texts.append("This run looked at the test split while it trained, as the protocol that it repeats did.")
+    if facts.pooled:
+        texts.append(POOLED)
     if facts.split != "test":
         chosen = {"best": ", which chose the weights", "last": ""}.get(facts.weights, ", which may have chosen the weights")
         texts.append(f"The test split was not evaluated: the figures on this page are of the validation split{chosen}.")
-    return "".join(f'<div class="warning">{markup.paragraph(text)}</div>' for text in texts)
+    return "".join(map(markup.warning, texts))
 
 
 def _protocol(facts: _Facts) -> list[str]:
@@ -179,6 +191,8 @@ def _protocol(facts: _Facts) -> list[str]:
     lines = [f"Test split read {reads} time{'' if reads == 1 else 's'}."]
     if reads > 1:
         lines.append("A test split that is read more than once can influence choices; take its figures with that in mind.")
+    if facts.pooled:
+        lines.append(POOLED)
     lines.append(_validation(facts))
     lines += _weights(facts)
     lines.append(f"Figures are of the {facts.split} split: {grouped(facts.score['n'])} images, SHA-256 {facts.score['checksum']}.")

@@ -87,6 +87,7 @@ def train_run(
         "seed": recipe.seed,
         "dataset": recipe.data.name,
         "validated_on": recipe.data.validate_on,
+        **({"pooled": True} if recipe.data.pooled else {}),
         "found_in": None if found_in is None else str(found_in.absolute()),
         **_checksums(arranged),
         "sizes": {"train": len(arranged.train), "validation": len(arranged.validation or ()), "test": len(arranged.test)},
