@@ -92,7 +92,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     less often than its level says (Fagerland, Lydersen and Laake, 2013, BMC Med. Res. Methodol. 13:91). Dietterich (1998, Neural
     Computation 10:1895-1923) recommends the test for models trained once: it holds for these models, not for how they were trained.
     """
-    one, other = _matrix([first, second])
+    one, other = _matrix(np.stack([np.asarray(first), np.asarray(second)]))
     b, c = int((one & ~other).sum()), int((other & ~one).sum())
     n, least = b + c, min(b, c)
     if n == 0:

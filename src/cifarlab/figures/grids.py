@@ -98,6 +98,34 @@ def plot_mistakes(
     return plot_predictions(images[chosen], labels[chosen], probabilities[chosen], class_names, path, columns=columns, title=title)
 
 
+def plot_disagreements(
+    images: NDArray[np.uint8],
+    right: NDArray[np.float64],
+    wrong: NDArray[np.float64],
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    columns: int = 8,
+    title: str | None = None,
+) -> Path:
+    """Images (uint8 [M, H, W, 3]) that one model has right and another wrong: under each what the first says (a tick), which is the
+    true class, and what the second says (a cross), both with their probabilities.
+
+    right, wrong: probabilities of the two models, float [M, K]. Raises ValueError where there is no image or the lengths differ.
+    """
+    labels = right.argmax(axis=1)
+    _check(images, labels, len(class_names), right)
+    _check(images, labels, len(class_names), wrong)
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, not {columns}")
+    captions = [
+        _Caption((_verdict(good, int(label), class_names).lines[0], _verdict(bad, int(label), class_names).lines[0]))
+        for good, bad, label in zip(right, wrong, labels, strict=True)
+    ]
+    _draw(images, captions, path, columns=columns, title=title)
+    return path
+
+
 def _check(
     images: NDArray[np.uint8], labels: NDArray[np.int64], num_classes: int, probabilities: NDArray[np.float64] | None = None
 ) -> None:
