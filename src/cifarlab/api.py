@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
-from cifarlab.bundle.calibration import LEAST_IMAGES, calibrate
-from cifarlab.bundle.export import LICENSE, check_output, new_bundle, write_bundle
+from cifarlab.bundle.calibration import LEAST_IMAGES
+from cifarlab.bundle.export import calibrate_run, check_request, new_bundle, write_bundle
 from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknown
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
-from cifarlab.runs import BASELINE_PREFIX, Predictions, RunDirectory
+from cifarlab.runs import BASELINE_PREFIX, RunDirectory
 from cifarlab.training import Listener, describe_environment, refuse_other_data, resume_run, train_run
 
 EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
-PARITY_IMAGES = 1000  # training images that half precision is tried on where a run has no validation split
+EXAMPLES = 1000  # training images that an export is tried on where a run has no validation split
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
 
@@ -228,6 +228,7 @@ def export(
     run: str | Path | Run,
     output: str | Path,
     *,
+    to: Sequence[str] = (),
     half: bool = True,
     force: bool = False,
     license: str | None = None,
@@ -238,32 +239,31 @@ def export(
 ) -> Path:
     """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder; returns `output`.
 
-    half: large tensors in float16, with what that changes on the run's validation images recorded. Temperature and "unlike the
-    training data" threshold are fitted on validation, never on test. force: replace a bundle that is there; license: SPDX
-    identifier of the weights' licence. Raises UsageError, DataError, RunError or BundleError; nothing is left then.
+    to: "onnx" and "int8" add model.onnx and model.int8.onnx. half: large tensors in float16, with what that changes on the
+    run's validation images recorded. Temperature and "unlike the training data" threshold are fitted on validation, never on
+    test. force: replace a bundle that is there; license: SPDX identifier of the weights' licence. Raises UsageError, DataError,
+    RunError, BundleError or MissingDependencyError; nothing is left then.
     """
     folder = Path(output)
-    check_output(folder, force=force)
-    if license is not None and not LICENSE.fullmatch(license):
-        raise UsageError(f"licence {license!r}: give an SPDX identifier such as apache-2.0, mit or cc-by-4.0")
+    check_request(folder, force=force, to=to, license=license)
     opened = run if isinstance(run, Run) else Run(run)
     if (state := opened.status.get("state")) != "done":
         raise RunError(
             f"{opened.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {opened.path}"
         )
+    if opened.recipe.model.name.startswith(BASELINE_PREFIX):
+        raise UsageError(f"{opened.path} is a classical baseline: it has no network to export. Give a run of cifarlab train")
     chosen_device = choose_device(device)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
     refuse_other_data(opened.directory, arranged)
-    calibration = None
-    if arranged.validation is None or arranged.validation is arranged.test:
-        images, images_from = arranged.train.images[:PARITY_IMAGES], "train"
-    else:
-        images, images_from = arranged.validation.images, "validation"
-        if not opened.directory.predictions_file("validation").exists():
-            evaluate(opened, split="validation", data_dir=data_dir, device=device, report=False, progress=progress)
-        calibration = calibrate(Predictions.load(opened.directory.predictions_file("validation")))
+    has_validation = arranged.validation is not None and arranged.validation is not arranged.test
+    if has_validation and not opened.directory.predictions_file("validation").exists():
+        evaluate(opened, split="validation", data_dir=data_dir, device=device, report=False, progress=progress)
+    calibration = calibrate_run(opened.directory) if has_validation else None
     if calibration is None and note is not None:
         note(f"no calibration: it takes a validation split of at least {LEAST_IMAGES} images, which this run does not have")
+    examples = arranged.validation if has_validation else arranged.train.take(np.arange(min(len(arranged.train), EXAMPLES)))
+    assert examples is not None
     with new_bundle(folder, force=force) as temporary:
         write_bundle(
             temporary,
@@ -271,8 +271,9 @@ def export(
             name=folder.resolve().name,
             half=half,
             calibration=calibration,
-            images=images,
-            images_from=images_from,
+            examples=examples,
+            examples_from="validation" if has_validation else "train",
+            to=to,
             license=license,
             device=chosen_device,
             progress=progress,
@@ -281,11 +282,11 @@ def export(
 
 
 def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Predictor:
-    """A trained model from a run directory or bundle; raises UsageError or BundleError.
+    """A trained model: a run directory, a bundle, a shipped name ("cifar10-fast") or "hf://owner/name" from the Hugging Face Hub.
 
-    engine: what computes, "torch" for PyTorch.
+    engine: what computes: "torch", or "onnx" and "onnx-int8" where the bundle has them. Raises UsageError or BundleError.
     """
-    return load_predictor(Path(path), device=device, engine=engine)
+    return load_predictor(path, device=device, engine=engine)
 
 
 def _metrics_of_baseline(run: Run, split: str, note: Note | None) -> dict[str, Any]:
@@ -344,6 +345,13 @@ def _load_again(run: Run, data_dir: str | Path | None, *, progress: Progress | N
     if where is not None and run.recipe.data.name not in dataset_names():
         return load_splits(str(where), progress=progress, note=note)  # a folder of pictures that has moved
     return load_splits(run.recipe.data.name, data_dir=where, progress=progress, note=note)
+
+
+def arranged_again(run: Run, data_dir: str | Path | None = None, *, note: Note | None = None) -> ArrangedSplits:
+    """The splits of a run's data; raises RunError where what is found is not the data that it was set up with."""
+    arranged = arrange(run.recipe, _load_again(run, data_dir, note=note))
+    refuse_other_data(run.directory, arranged)
+    return arranged
 
 
 def report_images(directory: RunDirectory, arranged: ArrangedSplits) -> ReportImages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -65,15 +66,26 @@ def calibrate(predictions: Predictions, *, score: str = SCORE) -> dict[str, Any]
     }
 
 
+def confirm(calibration: Mapping[str, Any], predictions: Predictions) -> dict[str, Any]:
+    """What a calibration does on predictions that it was not fitted on, such as the test split's: nothing is chosen by them."""
+    sets = {"none": predictions.logits, predictions.tta: predictions.final_logits}
+    found = {
+        views: _effect(sets[views], predictions.labels, fitted["temperature"], fitted["threshold"], score=calibration["score"])
+        for views, fitted in calibration["views"].items()
+        if views in sets
+    }
+    return {"split": predictions.split, "n": len(predictions.labels), "checksum": predictions.checksum, "views": found}
+
+
 def _fit(logits: NDArray[np.float32], labels: NDArray[np.int64], *, score: str) -> dict[str, Any]:
-    temperature = fit_temperature(logits, labels)
-    scores = unlikeness(score, logits)
-    threshold = fit_threshold(scores)
+    temperature, threshold = fit_temperature(logits, labels), fit_threshold(unlikeness(score, logits))
+    return {"temperature": temperature, "threshold": threshold, **_effect(logits, labels, temperature, threshold, score=score)}
+
+
+def _effect(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float, threshold: float, *, score: str) -> dict[str, Any]:
     before, after = logits.astype(np.float64), logits.astype(np.float64) / temperature
     return {
-        "temperature": temperature,
-        "threshold": threshold,
-        "flagged": int((scores > threshold).sum()),
+        "flagged": int((unlikeness(score, logits) > threshold).sum()),
         "cross_entropy": {"before": cross_entropy(before, labels), "after": cross_entropy(after, labels)},
         "calibration_error": {
             "before": expected_calibration_error(softmax(before), labels),

@@ -119,17 +119,19 @@ def _calibration(description: Mapping[str, Any]) -> str:
         "",
         f"Fitted on {fitted['n']} validation images that were not trained on; the test split had no part in it. Probabilities are "
         "softmax(logits / temperature) ([Guo et al., 2017](https://arxiv.org/abs/1706.04599)); the temperature changes no label. "
-        f"Calibration error: {fitted['bins']} bins, on the same validation images.",
+        f"Calibration error: {fitted['bins']} bins.",
         "",
-        "| views | temperature | calibration error before, after | cross-entropy before, after |",
-        "|---|---|---|---|",
+        "| images | views | temperature | calibration error before, after | cross-entropy before, after | flagged as unlike |",
+        "|---|---|---|---|---|---|",
     ]
-    for views, each in fitted["views"].items():
-        error, loss = each["calibration_error"], each["cross_entropy"]
-        lines.append(
-            f"| {VIEW_NAMES[views]} | {each['temperature']:.4f} | {error['before']:.4f}, {error['after']:.4f} "
-            f"| {loss['before']:.4f}, {loss['after']:.4f} |"
-        )
+    for where in (fitted, fitted["confirmed"]):
+        for views, each in (where or {"views": {}})["views"].items():
+            error, loss = each["calibration_error"], each["cross_entropy"]
+            lines.append(
+                f"| {where['n']} {where['split']} | {VIEW_NAMES[views]} | {fitted['views'][views]['temperature']:.4f} "
+                f"| {error['before']:.4f}, {error['after']:.4f} | {loss['before']:.4f}, {loss['after']:.4f} "
+                f"| {100 * each['flagged'] / where['n']:.1f} % |"
+            )
     lines += [
         "",
         f"An image is flagged as **unlike the training data** where its score ({SCORE_NAMES[fitted['score']]}) lies beyond that of "
@@ -154,6 +156,9 @@ def _formats(description: Mapping[str, Any]) -> str:
         if isinstance(difference, float):
             told += f"; against PyTorch on {checked.get('n')} {checked.get('images')} images: "
             told += f"largest difference of a probability {difference:.2g}"
+        if (right := made.get("accuracy")) is not None:
+            told += f"; accuracy {100 * right['before']:.2f} % before and {100 * right['after']:.2f} % after, "
+            told += f"on {right['n']} {right['images']} images"
         lines.append(f"- `{_code(name)}`{told}.")
     return "\n".join(["## Files", "", *lines]) if lines else ""
 
@@ -161,7 +166,7 @@ def _formats(description: Mapping[str, Any]) -> str:
 def _use(description: Mapping[str, Any]) -> str:
     return (
         "## How to use\n\n"
-        "```\npip install cifarlab\ncifarlab predict --model PATH/TO/THIS/FOLDER photo.jpg\n```\n\n"
+        "With cifarlab installed:\n\n```\ncifarlab predict --model PATH/TO/THIS/FOLDER photo.jpg\n```\n\n"
         "```python\nimport cifarlab\n\n"
         'model = cifarlab.load("PATH/TO/THIS/FOLDER")  # or "hf://OWNER/NAME" from the Hugging Face Hub\n'
         'predicted = model.predict(["photo.jpg"])\n'

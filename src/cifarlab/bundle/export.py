@@ -8,7 +8,7 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,19 +20,23 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cifarlab.build import restore, weights_path
+from cifarlab.bundle.calibration import calibrate, confirm
 from cifarlab.bundle.card import write_card
 from cifarlab.bundle.manifest import FILES, FORMAT, WEIGHTS, read_description, record_file
 from cifarlab.bundle.torch_engine import TorchEngine
-from cifarlab.errors import BundleError, RunError, UsageError
+from cifarlab.data.dataset import Dataset
+from cifarlab.errors import BundleError, RunError, UsageError, unknown
 from cifarlab.files import atomic_writer, replace_durably, write_json
 from cifarlab.metrics import softmax
-from cifarlab.runs import RunDirectory
+from cifarlab.runs import Predictions, RunDirectory
 
 MOST_DIFFERENCE: Final = 0.01  # of a probability that half precision may make; beyond it the export is refused
 LEAST_VALUES: Final = 4096  # of a tensor that is stored in half precision
 BATCH: Final = 250
+RANGE_IMAGES: Final = 500  # that int8 takes the ranges of activations from
+FORMATS: Final = ("onnx", "int8")
 LICENSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
-_TRAINED_WITH: Final = ("cifarlab", "torch", "numpy", "python", "platform", "processor", "device", "threads", "precision", "git_revision")
+_TRAINED_WITH: Final = ("cifarlab", "torch", "numpy", "python", "processor", "device", "threads", "precision", "git_revision")
 Images = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
@@ -84,6 +88,32 @@ def check_output(output: Path, *, force: bool = False) -> None:
         raise UsageError(f"{output} is not empty; nothing was changed. Choose another --output, or replace the bundle in it with --force")
 
 
+def check_request(output: Path, *, force: bool, to: Sequence[str], license: str | None) -> None:
+    """Raise UsageError with every problem of an export's request, MissingDependencyError without ONNX where that is asked for."""
+    problems = [unknown("format", name, FORMATS) for name in to if name not in FORMATS]
+    if license is not None and not LICENSE.fullmatch(license):
+        problems.append(f"licence {license!r}: give an SPDX identifier such as apache-2.0, mit or cc-by-4.0")
+    try:
+        check_output(output, force=force)
+    except UsageError as error:
+        problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    if to:
+        from cifarlab.bundle.onnx_export import require_exporter
+
+        require_exporter()
+
+
+def calibrate_run(run: RunDirectory) -> dict[str, Any] | None:
+    """`calibrate` from a run's validation predictions, and what comes of it on the test split where that was evaluated already."""
+    calibration = calibrate(Predictions.load(run.predictions_file("validation")))
+    if calibration is not None:
+        test = run.predictions_file("test")
+        calibration["confirmed"] = confirm(calibration, Predictions.load(test)) if test.exists() else None
+    return calibration
+
+
 def write_bundle(
     folder: Path,
     run: RunDirectory,
@@ -91,16 +121,17 @@ def write_bundle(
     name: str,
     half: bool,
     calibration: Mapping[str, Any] | None,
-    images: Images | None,
-    images_from: str,
+    examples: Dataset,
+    examples_from: str,
+    to: Sequence[str] = (),
     license: str | None = None,
     device: torch.device,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Write model.safetensors, bundle.json and README.md of a finished run into the empty `folder`; returns bundle.json's content.
+    """Write bundle.json, weights, what `to` names and README.md of a finished run into the empty `folder`; returns the description.
 
-    half: store large tensors in float16; `images` (uint8 [N, S, S, 3], of the split `images_from`) then
-    tell what that changes. Raises BundleError where half precision cannot hold the weights or changes too much.
+    half: store large tensors in float16. The images of `examples`, of the run's split `examples_from`, tell what that and the
+    other formats change. Raises BundleError where half precision cannot hold the weights or changes too much.
     """
     source = run.read_json("bundle.json")
     weights = weights_path(run.path, source)
@@ -126,14 +157,28 @@ def write_bundle(
         "trained_with": {key: value for key, value in run.read_json("env.json").items() if key in _TRAINED_WITH},
         "files": {WEIGHTS: record_file(folder / WEIGHTS)},
     }
-    if half and images is not None:
+    if half:
         description["parity"] = _parity(
-            source, weights, folder, description, images=images, images_from=images_from, device=device, progress=progress
+            source, weights, folder, description, images=examples.images, images_from=examples_from, device=device, progress=progress
         )
     write_json(folder / "bundle.json", description)
-    read_description(folder)  # what was written can be read
+    if to:
+        _add_onnx(folder, examples, examples_from, int8="int8" in to)
+    description = read_description(folder)  # what was written can be read
     write_card(folder, description)
     return description
+
+
+def _add_onnx(folder: Path, examples: Dataset, examples_from: str, *, int8: bool) -> None:
+    from cifarlab.bundle.onnx_export import write_onnx  # here: ONNX is an extra, and slow to import
+
+    write_onnx(folder, images=examples.images, images_from=examples_from)
+    if int8:
+        from cifarlab.bundle.quantize import write_int8
+
+        # Evenly spread, as a folder of pictures is sorted by class.
+        ranges = examples.images[:: -(-len(examples) // RANGE_IMAGES)]
+        write_int8(folder, calibration=ranges, images=examples.images, labels=examples.labels, images_from=examples_from)
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

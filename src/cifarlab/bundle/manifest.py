@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cifarlab.bundle.shipped import no_model
 from cifarlab.data.images import RESIZE_RULES
-from cifarlab.errors import BundleError, UsageError, nearest, unknown
+from cifarlab.errors import BundleError, UsageError, unknown
 from cifarlab.files import write_json
 
 FORMAT: Final = 1  # of the bundle folder; a run directory has none
@@ -40,7 +41,7 @@ def read_description(folder: Path) -> Json:
     file = folder / "bundle.json"
     try:
         if not file.is_file():
-            raise UsageError(_no_model(folder))
+            raise UsageError(no_model(folder))
         with file.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
@@ -179,13 +180,3 @@ def _whole(value: object, least: int, most: int) -> bool:
 
 def _number(value: object, least: float, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most  # NaN is not
-
-
-def _no_model(path: Path) -> str:
-    siblings = [found.parent.name for found in path.parent.glob("*/bundle.json")] if path.parent.is_dir() else []
-    match = nearest(path.name, siblings)
-    reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
-    if path.is_dir():
-        reason = "it has no bundle.json"
-    hint = f" Did you mean {path.parent / match}?" if match else ""
-    return f"{path} is not a trained model: {reason}.{hint} Give a run directory such as runs/demo (train one with: cifarlab demo)"

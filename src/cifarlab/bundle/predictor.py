@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cifarlab.bundle.calibration import unlikeness
 from cifarlab.bundle.engines import Engine, open_engine
 from cifarlab.bundle.manifest import VIEWS, read_description
+from cifarlab.bundle.shipped import find_model
 from cifarlab.data.images import fit_image, read_image
 from cifarlab.errors import BundleError, UsageError, unknown
 from cifarlab.metrics import softmax
@@ -101,13 +102,15 @@ class Predictor:
         return fitted
 
 
-def load_predictor(path: Path, *, device: Any = "auto", engine: str = "torch") -> Predictor:
-    """Load a bundle or a run directory; raises UsageError where `path` is neither, BundleError where it is damaged.
+def load_predictor(path: str | Path, *, device: Any = "auto", engine: str = "torch") -> Predictor:
+    """Load a bundle, a run directory, a shipped model by name or one of the Hub ("hf://owner/name").
 
-    device: "auto", "cpu", "cuda", "mps" or a torch.device; engine: one of `cifarlab.bundle.engines.ENGINES`.
+    Raises UsageError where `path` is none of these, BundleError where it is damaged. device: "auto", "cpu", "cuda", "mps" or a
+    torch.device; engine: one of `cifarlab.bundle.engines.ENGINES`.
     """
-    description = read_description(path)
+    folder = find_model(path)
+    description = read_description(folder)
     try:
-        return Predictor(open_engine(engine, path, description, device=device), description)
+        return Predictor(open_engine(engine, folder, description, device=device), description)
     except (KeyError, TypeError) as error:
-        raise BundleError(f"{path / 'bundle.json'} is damaged: {error}") from error
+        raise BundleError(f"{folder / 'bundle.json'} is damaged: {error}") from error

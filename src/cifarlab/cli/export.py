@@ -13,6 +13,9 @@ from cifarlab.cli.options import AsJson, DataDir, Device, RunPath, Threads, use_
 def export(
     run: RunPath,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle to; new or empty.")],
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="onnx|int8", help="Add ONNX (int8: both fp32 and int8); may be repeated.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half/--no-half", help="Store large tensors in half precision, or all in full.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Licence of the weights, such as apache-2.0.")] = None,
@@ -30,7 +33,16 @@ def export(
 
     with count_progress("comparing") as progress:
         folder = api.export(
-            run, output, half=half, force=force, license=license, data_dir=data_dir, device=device, progress=progress, note=note
+            run,
+            output,
+            to=to or (),
+            half=half,
+            force=force,
+            license=license,
+            data_dir=data_dir,
+            device=device,
+            progress=progress,
+            note=note,
         )
     description = read_description(folder)
     if as_json:

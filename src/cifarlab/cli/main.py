@@ -10,7 +10,24 @@ from typing import Annotated
 
 import typer
 
-from cifarlab.cli import baseline, compare, data, demo, evaluate, export, models, predict, recipes, report, reproduce, serve, sweep, train
+from cifarlab.cli import (
+    baseline,
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    export,
+    hub,
+    models,
+    predict,
+    recipes,
+    report,
+    reproduce,
+    serve,
+    sweep,
+    train,
+)
 from cifarlab.cli.terminal import note
 from cifarlab.errors import CifarlabError
 
@@ -29,7 +46,9 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.add_typer(explain.app, name="explain")
 app.command("predict")(predict.predict)
+app.add_typer(hub.app, name="hub")
 app.command("compare")(compare.compare)
 app.command("serve")(serve.serve)
 app.command("baseline")(baseline.baseline)
