@@ -10,11 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from cifarlab.serve.gate import Gate
+from cifarlab.serve.gate import HEALTH, Gate
 from cifarlab.serve.predict_route import predict_router
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import errors
-from cifarlab.serve.service import Service
+from cifarlab.serve.service import VERSION, Service
 from cifarlab.serve.v2_routes import v2_router
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -51,19 +51,32 @@ def create_app(service: Service, *, token: str | None = None, hosts: frozenset[s
     async def metrics() -> Response:
         return Response(service.telemetry.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    if token is not None:
-        _declare_token(app)
+    _declare(app, service, needs_token=token is not None)
     return app
 
 
-def _declare_token(app: FastAPI) -> None:
-    """Say in the OpenAPI document that a token is needed."""
-    document: dict[str, Any] = app.openapi()
-    document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for path, item in document["paths"].items():
-        if not path.startswith("/v2/health/"):
-            for operation in item.values():
+def _declare(app: FastAPI, service: Service, *, needs_token: bool) -> None:
+    """What FastAPI cannot know, told in the OpenAPI document: the names of the models, and that a token is needed."""
+    names = {"name": list(service.models), "model": list(service.models), "version": [VERSION]}
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        made = app.openapi_schema is None
+        described = generate()
+        if not made:
+            return described
+        operations = [(path, operation) for path, item in described["paths"].items() for operation in item.values()]
+        for path, operation in operations:
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] in names:
+                    parameter["schema"] = {"type": "string", "enum": names[parameter["name"]]}
+            if needs_token and path not in HEALTH:
                 operation["security"] = [{"token": []}]
+        if needs_token:
+            described.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        return described
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 async def _refused(request: Request, error: Exception) -> Response:

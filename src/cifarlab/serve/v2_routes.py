@@ -100,13 +100,14 @@ def _tensors(model: ServedModel) -> tuple[list[dict[str, object]], list[dict[str
 
 
 def _inference(router: APIRouter, service: Service) -> None:
+    sizes = {model.predictor.size for model in service.models.values()}
     known: dict[str, Any] = {
         "response_model": None,
         "responses": {
             200: {"model": InferenceResponse, "content": {"application/octet-stream": BINARY}},
             **errors(400, 404, 408, 413, 415, 429, 500, 503, 504),
         },
-        "openapi_extra": {"requestBody": inference_body()},
+        "openapi_extra": {"requestBody": inference_body(sizes.pop() if len(sizes) == 1 else None)},
     }
 
     @router.post(ONE + "/infer", summary="Infer", **known)
