@@ -94,7 +94,7 @@ def _print(result: Comparison) -> None:
     scores, differing, pairs = score_table(result), difference_table(result), pair_table(result)
     write_table(scores.head, scores.rows, title=scores.caption, right=scores.head[2:])
     write_table(differing.head, differing.rows, title="What differs")
-    write_table(pairs.head, pairs.rows, title=pairs.caption, right=pairs.head[2:-1])
+    write_table(pairs.head, pairs.rows, title=pairs.caption, right=pairs.head[1:-1])
     said = list(result.verdicts) if len(result.pairs) == 1 else [pair.sentence for pair in result.pairs[:MOST_SENTENCES]]
     if len(said) < len(result.pairs):
         said.append(f"{len(result.pairs) - len(said)} more pairs are in the table; --baseline RUN compares with one run only.")

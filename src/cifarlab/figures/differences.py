@@ -21,12 +21,10 @@ _POINTS: Final = 10.0
 _ROW: Final = 0.36  # inches that one difference takes
 _LABEL: Final = 3.6  # inches that the two names of a difference take at most
 _PURPLE: Final = "#AA4499"
-# Of more series than these the later ones repeat colour and dash with another marker.
-_STYLES: Final = tuple(
-    (colour, dash, marker)
-    for marker, dash in (("o", "-"), ("s", "--"), ("^", ":"), ("v", "-."))
-    for colour in (BLUE, VERMILLION, GREEN, ORANGE, _PURPLE, GREY)
-)
+# Cycles of lengths without a common divisor: neighbours differ in all three, and 420 lines in at least one.
+_COLOURS: Final = (BLUE, VERMILLION, GREEN, ORANGE, _PURPLE, GREY, INK)
+_DASHES: Final = ("-", "--", ":", "-.")
+_MARKERS: Final = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*", "p", "h", "d", "8", "H")
 _AXIS: Final = {"accuracy": "Accuracy (%)", "loss": "Loss", "mse": "Mean squared error"}
 
 
@@ -125,7 +123,7 @@ def plot_curves(series: Mapping[str, Sequence[Mapping[str, Any]]], quantity: Qua
     with picture(path, width=6.6 + longest, height=4.2) as figure:
         axes = figure.subplots()
         for number, (name, points) in enumerate(lines.items()):
-            colour, dash, marker = _STYLES[number % len(_STYLES)]
+            colour, dash, marker = (signs[number % len(signs)] for signs in (_COLOURS, _DASHES, _MARKERS))
             epochs = [epoch for epoch, _ in points]
             size = 4.5 if len(points) <= 30 else 0.0  # markers on hundreds of epochs would hide the lines
             label = fit(name, inches=2.2, points=9.0)

@@ -95,7 +95,7 @@ def _lead(comparison: Comparison) -> str:
 def _sections(folder: Path, comparison: Comparison, images: NDArray[np.uint8] | None) -> list[Section]:
     said = notes(comparison)
     sentences = comparison.verdicts if len(comparison.pairs) == 1 else tuple(pair.sentence for pair in comparison.pairs)
-    verdicts: list[Block] = [Bullets(sentences), pair_table(comparison)]
+    verdicts: list[Block] = [Paragraph(sentences[0]) if len(sentences) == 1 else Bullets(sentences), pair_table(comparison)]
     detailed = _detailed(comparison)
     return [
         Section("verdicts", "Which is better", tuple(verdicts)),
@@ -121,13 +121,14 @@ def _detailed(comparison: Comparison) -> list[Pair]:
 
 def _pair_section(folder: Path, comparison: Comparison, pair: Pair, number: int, images: NDArray[np.uint8] | None) -> Section:
     classes = class_differences(comparison, pair)
-    blocks: list[Block] = [Paragraph(pair.verdict)]
+    blocks: list[Block] = [Paragraph(pair.verdict)] if len(comparison.pairs) > 1 else []
+    blocks.append(class_table(pair, classes))
     drawn = draw_classes(folder, pair, classes)
-    blocks += [class_table(pair, classes), Pictures(tuple(drawn))]
+    if images is not None:
+        drawn += draw_disagreements(folder, comparison, pair, images)
+    blocks.append(Pictures(tuple(drawn)))
     if images is None:
         blocks.append(Paragraph("The images on which they disagree are not shown: the data was not found, or has changed."))
-    else:
-        blocks += _pictures(draw_disagreements(folder, comparison, pair, images))
     names = f"{pair.first.label} and {pair.second.label}"
     return Section(f"pair-{number}", f"Where they differ: {names}", tuple(blocks), link=names)
 

@@ -11,7 +11,6 @@ from cifarlab.reports.document import Table
 from cifarlab.reports.numbers import between, counted, duration, grouped, percent, points
 
 MISSING: Final = "-"
-_SIGNS: Final = {"first": "first", "second": "second", "none": "not shown"}
 _LONGEST: Final = 60  # characters of a recipe's value
 
 
@@ -42,16 +41,17 @@ def difference_table(comparison: Comparison) -> Table:
 
 def pair_table(comparison: Comparison) -> Table:
     """Every pair: the difference in points with its interval, p-values, and the images on which one alone is right."""
-    head = ["first", "second", "difference", "95 % interval", "p", "p (Holm)", "only first right", "only second right", "better"]
+    head = ["pair", "difference", "95 % interval", "p", "p (Holm)", "only first right", "only second right", "better"]
     rows = []
     for pair in comparison.pairs:
         one, test = pair.difference, pair.difference.mcnemar
         only = (grouped(test.first_only), grouped(test.second_only)) if test is not None else (MISSING, MISSING)
         interval = f"{points(one.low)} to {points(one.high)}"
         p_values = (p_text(one.p_value), p_text(pair.corrected_p))
-        rows.append((pair.first.label, pair.second.label, points(one.value), interval, *p_values, *only, _SIGNS[pair.judgement]))
-    dropped = [5] if len(comparison.pairs) == 1 else []
-    dropped += [6, 7] if all(pair.difference.mcnemar is None for pair in comparison.pairs) else []
+        better = {"first": pair.first.label, "second": pair.second.label, "none": "not shown"}[pair.judgement]
+        rows.append((f"{pair.first.label} − {pair.second.label}", points(one.value), interval, *p_values, *only, better))
+    dropped = [4] if len(comparison.pairs) == 1 else []
+    dropped += [5, 6] if all(pair.difference.mcnemar is None for pair in comparison.pairs) else []
     return Table(*_without(dropped, head, rows), caption="Accuracy of the first minus that of the second, in percentage points.")
 
 

@@ -32,9 +32,11 @@ def judge_pair(first: str, second: str, difference: PairedDifference, *, correct
             f"({interval_text(difference, turned=not first_is_better)}{_correction(corrected_p, tests)}; {size_text(difference)})."
         )
         return Judged("first" if first_is_better else "second", sentence, _scope(first, second, difference, one_recipe))
-    if difference.standard_error == 0:
-        runs = "are right on the same" if difference.seeds == (1, 1) else "are all right on the same"
-        return Judged("none", f"No difference between {first} and {second}: they {runs} {counted(difference.images, 'image')}.", "")
+    if difference.standard_error == 0 and difference.value == 0:
+        who = "both are right or both wrong" if difference.seeds == (1, 1) else "all runs are right or all wrong"
+        return Judged(
+            "none", f"No difference between {first} and {second}: on each of the {counted(difference.images, 'image')} {who}.", ""
+        )
     sentence = (
         f"No difference between {first} and {second} is shown{_why_not(difference, corrected_p, tests, outside)}: "
         f"{_lead(first, second, difference)} ({interval_text(difference, turned=difference.value < 0)}; {size_text(difference)})."
@@ -65,6 +67,8 @@ def power_text(difference: PairedDifference, tests: int) -> str:
     a, b = difference.seeds
     seeds = f"n = {a} {'seed' if a == 1 else 'seeds'} on each side" if a == b else f"n = {a} and {b} seeds"
     least = 100 * difference.detectable(level=LEVEL / max(1, tests))
+    if least == 0:
+        return f"{counted(difference.images, 'image')} can show nothing here."
     among = f" among {tests} comparisons" if tests > 1 else ""
     return f"{seeds} and {counted(difference.images, 'image')} can show about {least:.2g} points{among} (with 80 % probability)."
 
@@ -72,6 +76,12 @@ def power_text(difference: PairedDifference, tests: int) -> str:
 def p_text(p_value: float) -> str:
     """ "0.031", or "< 0.001"."""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}" if p_value < 0.0995 else f"{p_value:.2f}"
+
+
+def _p_is(p_value: float) -> str:
+    """ "p = 0.031", or "p < 0.001"."""
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _lead(first: str, second: str, difference: PairedDifference) -> str:
@@ -84,21 +94,20 @@ def _lead(first: str, second: str, difference: PairedDifference) -> str:
 def _why_not(difference: PairedDifference, corrected_p: float, tests: int, outside: bool) -> str:
     """What keeps a difference from being shown, where interval and p-value do not say the same."""
     if difference.p_value < LEVEL <= corrected_p:
-        alone, corrected = p_text(difference.p_value), p_text(corrected_p)
-        return f" once {tests} comparisons are corrected for (p = {alone} alone, {corrected} with Holm's correction)"
+        alone, corrected = _p_is(difference.p_value), _p_is(corrected_p)
+        return f" once {tests} comparisons are corrected for ({alone} alone, {corrected} with Holm's correction)"
     if outside:
         test = "McNemar's test" if difference.mcnemar is not None else "the test"
-        return f" (the interval leaves out 0, but {test} has p = {p_text(corrected_p)})"
+        return f" (the interval leaves out 0, but {test} has {_p_is(corrected_p)})"
     if corrected_p < LEVEL:
-        return f" (p = {p_text(corrected_p)}, but the interval holds 0)"
+        return f" ({_p_is(corrected_p)}, but the interval holds 0)"
     return ""
 
 
 def _correction(corrected_p: float, tests: int) -> str:
     if tests < 2:
         return ""
-    p = p_text(corrected_p)
-    return f"; p {p if p.startswith('<') else f'= {p}'} after Holm's correction for {tests} comparisons"
+    return f"; {_p_is(corrected_p)} after Holm's correction for {tests} comparisons"
 
 
 def _scope(first: str, second: str, difference: PairedDifference, one_recipe: bool) -> str:
@@ -133,11 +142,11 @@ def optimistic_text(names: Sequence[str], *, looked_at_test: bool, chose_on: str
 
     looked_at_test: their validation split was the test split. chose_on: the split that chose weights, end or rate, "" for none.
     """
-    who, one = ", ".join(names), len(names) == 1
+    who, their = ", ".join(names), "its" if len(names) == 1 else "their"
     if looked_at_test and split == "test":
-        chosen = " and chose by it" if chose_on == "test" else ""
-        return f"{who} looked at the test split after every epoch{chosen}: {'its' if one else 'their'} test figures are optimistic."
+        if chose_on == "test":
+            return f"{who} looked at the test split after every epoch and chose by it: {their} test figures are optimistic."
+        return f"{who} looked at the test split after every epoch, though nothing in {their} training chose by it."
     if chose_on == split:
-        own = "its weights" if one else "their weights"
-        return f"{who} chose {own} by the {split} split: {'its' if one else 'their'} figures on it are optimistic."
+        return f"{who} chose {their} weights by the {split} split: {their} figures on it are optimistic."
     return ""

@@ -31,10 +31,7 @@ nav a { display: inline-block; margin: 0 1rem .3rem 0; color: var(--accent); }
 figure { margin: 0; max-width: min(100%, 34.5rem); }
 figure.wide { max-width: 100%; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .4rem; }
-fig.text th, .text td { text-align: left; min-width: 6rem; }
-.lines { font-size: .92rem; } .lines th, .lines td { text-align: left; padding-right: .6rem; }
-.scroll + .figures, .scroll + .scroll { margin-top: 1rem; }
-caption { color: var(--soft); font-size: .88rem; margin-top: .35rem; }
+figcaption { color: var(--soft); font-size: .88rem; margin-top: .35rem; }
 li { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
