@@ -44,6 +44,8 @@ def no_model(path: Path) -> str:
     reason = "it is a file, not a folder" if path.exists() else "there is no such folder"
     if path.is_dir():
         reason = "it has no bundle.json"
+    if (path / "baseline.json").is_file():
+        reason = "it is a classical baseline, which keeps predictions but no network"
     match = nearest(path.name, siblings)
     near = str(path.parent / match) if match else nearest(str(path), shipped_names())
     hint = f" Did you mean {near}?" if near else ""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
-from cifarlab.errors import unknown
+from cifarlab.errors import UsageError, unknown
+from cifarlab.models.summary import LayerRow, traced_layers
 
 BATCH_SIZE = 500  # images at once
 
@@ -53,13 +55,18 @@ def dense_activations(
     return _run(model, preprocess, images, dense, batch_size=batch_size)
 
 
+def check_images(images: NDArray[np.uint8]) -> None:
+    """Raise ValueError where `images` are not uint8 [N, H, W, C] with N at least 1."""
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise ValueError(f"images must be uint8 [N, H, W, C] with N at least 1, not {images.dtype} {list(images.shape)}")
+
+
 @torch.no_grad()
 def _run(
     model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8], watched: Sequence[nn.Module], *, batch_size: int
 ) -> NDArray[np.float32]:
     """What the last call of any `watched` module gave, batch after batch."""
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
-        raise ValueError(f"images must be uint8 [N, H, W, C] with N at least 1, not {images.dtype} {list(images.shape)}")
+    check_images(images)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     seen: list[object] = []
@@ -97,3 +104,58 @@ def _output(seen: Sequence[object], n: int) -> Tensor:
     if not isinstance(last, Tensor) or last.ndim < 1 or len(last) != n:
         raise ValueError("the output of this layer is not one tensor with a row for each image")
     return last.float().cpu().contiguous()
+
+
+@torch.no_grad()
+def row_activations(
+    model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8], *, layer: str
+) -> tuple[NDArray[np.float32], LayerRow | None]:
+    """Output of a layer as `cifarlab models show` lists it, after the activation that stands in its row, for a few `images`.
+
+    images: uint8 [N, H, W, C] with N at least 1. Returns float32 [N, ...] as `layer_activations` does, and the layer's row. Operations
+    without a module of their own, such as a sum of branches, have rows too. A module that is no row, such as a group of
+    layers, gives its output, and None in place of the row. Raises UsageError for another name, ValueError for other images.
+    """
+    check_images(images)
+    side = int(images.shape[1])
+    graph, rows = traced_layers(model, image_size=preprocess.output_size(side))
+    found = {row.name: (row, node) for row, node in rows}
+    if layer not in found:
+        if layer in layer_names(model):
+            return layer_activations(model, preprocess, images, layer=layer), None
+        raise UsageError(unknown("layer", layer, found, remedy="what they are: cifarlab models show NETWORK"))
+    row, node = found[layer]
+    device = next(model.parameters()).device
+    catcher = _Catcher(graph.eval(), node)
+    with full_float32():
+        catcher.run(preprocess(torch.from_numpy(images).to(device)))
+    return _output([catcher.caught], len(images)).numpy(), row
+
+
+class _Catcher(fx.Interpreter):
+    """Runs a graph and keeps the value of one node, as it is when that was computed."""
+
+    def __init__(self, graph: fx.GraphModule, wanted: fx.Node) -> None:
+        super().__init__(graph)
+        self.wanted = wanted.name
+        self.caught: object = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.name == self.wanted:
+            self.caught = result.clone() if isinstance(result, Tensor) else result
+        return result
+
+
+def first_filters(model: nn.Module, *, layer: str | None = None) -> tuple[str, NDArray[np.float32]]:
+    """Name and kernels, float32 [D, C, H, W], of the convolution `layer`, of the first one without it.
+
+    Raises UsageError where there is no such layer, or it is no convolution over images.
+    """
+    convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    if not convolutions:
+        raise UsageError("the network has no convolution, and so no filters to show")
+    name = next(iter(convolutions)) if layer is None else layer
+    if name not in convolutions:
+        raise UsageError(unknown("convolution", name, convolutions))
+    return name, convolutions[name].weight.detach().float().cpu().numpy()

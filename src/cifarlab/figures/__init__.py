@@ -9,12 +9,16 @@ from cifarlab.figures.bars import plot_class_counts, plot_right_wrong
 from cifarlab.figures.calibration import plot_reliability
 from cifarlab.figures.claims import AccuracyComparison, plot_claims, plot_error_rates, plot_per_class_comparison
 from cifarlab.figures.confusion import plot_confusion_matrix
+from cifarlab.figures.convolution import Grid, GridRow, plot_matrices
 from cifarlab.figures.curves import plot_curve
+from cifarlab.figures.filters import plot_filters, plot_layer_activations
 from cifarlab.figures.grids import plot_mistakes, plot_predictions, plot_sample_grid
 from cifarlab.figures.studies import SeedMean, StudyPoint, SweepMark, plot_seed_curves, plot_study, plot_sweep
 
 __all__ = [
     "AccuracyComparison",
+    "Grid",
+    "GridRow",
     "SeedMean",
     "StudyPoint",
     "SweepMark",
@@ -24,6 +28,9 @@ __all__ = [
     "plot_curve",
     "plot_dense_activations",
     "plot_error_rates",
+    "plot_filters",
+    "plot_layer_activations",
+    "plot_matrices",
     "plot_mistakes",
     "plot_per_class_comparison",
     "plot_predictions",

@@ -64,6 +64,19 @@ def summarize_model(model: nn.Module, *, image_size: int = 32) -> list[LayerRow]
     j_out = j_in s with kernel k and stride s; branches that meet give what they see together. Raises ValueError for a network whose
     Python code depends on the values that it computes.
     """
+    return _summarized(model, image_size)[0].found
+
+
+def traced_layers(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node]]]:
+    """`model` as a graph, and each of the rows that `summarize_model` gives with the node whose value is the layer's output, after
+    its activation. Errors as there."""
+    summary, graph = _summarized(model, image_size)
+    last = {owner: node for node, owner in summary.owners.items()}  # later nodes come later
+    return fx.GraphModule(model, graph), [(row, last[index]) for index, row in enumerate(summary.found)]
+
+
+def _summarized(model: nn.Module, image_size: int) -> tuple[_Summary, fx.Graph]:
+    """The rows of a network and its graph; see `summarize_model`."""
     was_training = model.training
     model.eval()
     try:
@@ -77,7 +90,9 @@ def summarize_model(model: nn.Module, *, image_size: int = 32) -> list[LayerRow]
             recorder.run(torch.zeros(1, 3, image_size, image_size, device=device))
     finally:
         model.train(was_training)
-    return _Summary(model, recorder.shapes, recorder.sizes).rows(graph)
+    summary = _Summary(model, recorder.shapes, recorder.sizes)
+    summary.rows(graph)
+    return summary, graph
 
 
 class _Tracer(fx.Tracer):

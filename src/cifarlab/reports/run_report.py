@@ -204,6 +204,8 @@ def _protocol(facts: _Facts) -> list[str]:
 
 def _weights(facts: _Facts) -> list[str]:
     """Which weights the figures are of, and what part validation had in that."""
+    if facts.run.baseline_file.exists():
+        return [_baseline(facts.run.read_json("baseline.json"))]
     best = facts.status.get("best_epoch")
     known = f": best validation epoch {best}" if is_number(best) else ""
     if facts.weights == "best":
@@ -212,6 +214,15 @@ def _weights(facts: _Facts) -> list[str]:
     if facts.weights == "last":
         return [f"Evaluated weights: the last ones of training; validation chose nothing{f' (its{known[1:]})' if known else ''}."]
     return [f"Which weights were evaluated is not recorded with this run{known}."]
+
+
+def _baseline(description: Mapping[str, Any]) -> str:
+    """What a classical baseline is, how it was chosen, and what its logits mean."""
+    arguments = ", ".join(f"{key}={value:g}" for key, value in description["arguments"].items())
+    choice = description["chosen_by"] if len(description["candidates"]) < 2 else f"chosen by {description['chosen_by']}"
+    features = description["features"]["kind"]
+    what = f"A classical baseline, no network: {description['summary']}, on {features} features; {arguments}, {choice}."
+    return f"{what} Logits: {description['logits']}."
 
 
 def _validation(facts: _Facts) -> str:
