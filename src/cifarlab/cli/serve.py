@@ -13,15 +13,15 @@ import typer
 
 from cifarlab.cli.options import AsJson, Device, Threads, use_threads
 
-SHIPPED = "cifar10-fast"  # what is served when no model is named
-
 if TYPE_CHECKING:
     from cifarlab.bundle import Predictor
     from cifarlab.serve import Limits, Service
 
 
 def serve(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[BUNDLE_OR_RUN]...", help="Models; the first is the default.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[BUNDLE_OR_RUN]...", help="Models; the first is the default (none: cifar10-fast).")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; one that others can reach needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on; 0 takes a free one.")] = 8000,
     token_file: Annotated[
@@ -36,6 +36,7 @@ def serve(
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Longest body of a request.")] = 10 * 1024 * 1024,
     max_pixels: Annotated[int, typer.Option("--max-pixels", help="Largest image, width times height.")] = 25_000_000,
     decoders: Annotated[int | None, typer.Option("--decoders", help="Threads that decode images (default: cores, at most 4).")] = None,
+    engine: Annotated[str, typer.Option("--engine", metavar="torch|onnx|onnx-int8", help="What computes.")] = "torch",
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
@@ -59,7 +60,7 @@ def serve(
                 f"--host {host} can be reached from other machines, so clients must show a token: give --token-file FILE or set "
                 "CIFARLAB_TOKEN; or leave --host out to serve this machine alone"
             )
-        service = Service(_load(named, device=device), limits=limits, views=None if tta else "none")
+        service = Service(_load(named, device=device, engine=engine), limits=limits, views=None if tta else "none")
         app = create_app(service, token=token, hosts=LOCAL_HOSTS if is_local(opened) and token is None else None)
         received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, token=token, as_json=as_json))
     note(
@@ -73,11 +74,12 @@ def serve(
 
 def _named(given: Sequence[str]) -> dict[str, str]:
     """What is given, by the name that clients use: the folder's. Raises UsageError with every problem."""
+    from cifarlab.bundle.shipped import DEFAULT
     from cifarlab.errors import UsageError
 
     named: dict[str, str] = {}
     problems = []
-    for model in given or (SHIPPED,):
+    for model in given or (DEFAULT,):
         name = Path(model).resolve().name if model else ""
         if not name:
             problems.append(f"model {model!r} has no name: name a folder, such as runs/demo")
@@ -89,7 +91,7 @@ def _named(given: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _load(named: dict[str, str], *, device: str) -> dict[str, Predictor]:
+def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predictor]:
     """All models, before anything is served; raises UsageError or BundleError with the problems of all of them."""
     from cifarlab import api
     from cifarlab.errors import BundleError, UsageError
@@ -98,7 +100,7 @@ def _load(named: dict[str, str], *, device: str) -> dict[str, Predictor]:
     problems: list[UsageError | BundleError] = []
     for name, model in named.items():
         try:
-            loaded[name] = api.load(model, device=device)
+            loaded[name] = api.load(model, device=device, engine=engine)
         except (UsageError, BundleError) as error:
             problems.append(error)
     if len(problems) == 1:

@@ -42,6 +42,7 @@ def predict_router(service: Service) -> APIRouter:
         served = service.ready_model(model)
         request.scope[MODEL] = served.name
         chosen = views or served.views
+        served.check_views(chosen)
         limits = service.limits
         with served.batcher.slot():
             body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline)

@@ -40,6 +40,12 @@ class ServedModel:
         telemetry.accepted.labels(name).set_function(lambda: self.batcher.reserved)
         telemetry.ready.labels(name).set_function(lambda: float(self.batcher.ready))
 
+    def check_views(self, views: str) -> None:
+        """Raise RefusedError (422) for views that the model's engine does not hold: an ONNX file has those it was written with."""
+        held: tuple[str, ...] | None = getattr(self.predictor.engine, "views", None)
+        if held is not None and views not in held:
+            raise RefusedError(422, f"model {self.name!r}: " + unknown("views", views, held))
+
     @property
     def judges_likeness(self) -> bool:
         """Whether it can tell images that are unlike its training data."""
