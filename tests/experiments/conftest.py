@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from cifarlab.data.dataset import Splits
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -15,3 +17,11 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny_splits() -> Splits:
+    """100 training and 20 test images that can be learnt."""
+    from fake_cells import make_splits
+
+    return make_splits()

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from cifarlab.figures.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, fit, picture
+from cifarlab.figures.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, fit, picture, text_inches
 from cifarlab.metrics import Interval
 
 # Lines of a sweep, told apart by colour, marker and dash.
@@ -109,16 +109,19 @@ def plot_sweep(
 ) -> Path:
     """Accuracy and loss of a sweep, means over seeds with their intervals as bars and the single runs as open dots, one line a key.
 
-    The point marked as the best has a ring. lines: words for the legend -> points; ticks: place on the axis -> what is written there; note: a line under the picture, such
-    as that its trainings were shortened; numeric: whether places are quantities, so that points may be joined and a logarithmic
-    axis used (see `plot_study`). Raises ValueError for no point, more lines than can be told apart, or a number that is not finite.
+    The point marked as the best has a ring. lines: words for the legend -> points; ticks: place on the axis -> what is written
+    there; note: a line under the picture, such as that its trainings were shortened; numeric: whether places are quantities, so
+    that points may be joined and a logarithmic axis used (see `plot_study`). Raises ValueError for no point, more lines than can
+    be told apart, or a number that is not finite.
     """
     marks = [mark for line in lines.values() for mark in line]
     numbers = [n for mark in marks for q in (mark.accuracy, mark.loss) for n in (mark.place, q.mean, *q.runs)]
     if not marks or len(lines) > MOST_LINES or not all(map(math.isfinite, numbers)):
         raise ValueError(f"a sweep needs at least one point, at most {MOST_LINES} lines (not {len(lines)}) and finite numbers")
     places = sorted({mark.place for mark in marks})
-    with picture(path, width=9.4, height=4.4 + 0.3 * bool(title) + 0.3 * bool(note) + 0.3 * (len(lines) > 1)) as figure:
+    names = [fit(label, inches=2.6, points=10.0) for label in lines] if len(lines) > 1 else []
+    beside = max((text_inches(name, 10.0) for name in names), default=-0.7) + 0.7  # room for the legend
+    with picture(path, width=9.4 + beside, height=4.4 + 0.3 * bool(title) + 0.3 * bool(note)) as figure:
         panels = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
         for axes, key, scale in zip(panels, ("accuracy", "loss"), (100.0, 1.0), strict=True):
             for position, (style, (label, line)) in enumerate(zip(_STYLES, lines.items(), strict=False)):
@@ -131,13 +134,12 @@ def plot_sweep(
         panels[0].set_ylabel(f"{name} accuracy (%)")
         panels[1].set_ylabel(f"{name} loss")
         if title:
-            figure.suptitle(fit(title, inches=9.0, points=12.0), fontsize=12, fontweight="bold")
+            figure.suptitle(fit(title, inches=7.0, points=12.0), fontsize=12, fontweight="bold")
         if note:
-            figure.supxlabel(fit(note, inches=9.0, points=9.5), fontsize=9.5, color=GREY)
+            figure.supxlabel(fit(note, inches=8.4, points=9.5), fontsize=9.5, color=GREY)
         if len(lines) > 1:
-            handles, texts = panels[0].get_legend_handles_labels()
-            texts = [fit(text, inches=2.6, points=10.0) for text in texts]
-            figure.legend(handles, texts, loc="outside upper center", ncols=min(3, len(lines)))
+            handles, _ = panels[0].get_legend_handles_labels()
+            figure.legend(handles, names, loc="outside right center")
     return path
 
 
@@ -163,9 +165,9 @@ def plot_seed_curves(runs: Sequence[Sequence[Mapping[str, Any]]], path: Path, *,
         panels[1].set_ylabel("Loss")
         panels[0].legend(loc="best")
         if title:
-            figure.suptitle(fit(title, inches=9.0, points=12.0), fontsize=12, fontweight="bold")
+            figure.suptitle(fit(title, inches=7.0, points=12.0), fontsize=12, fontweight="bold")
         if note:
-            figure.supxlabel(fit(note, inches=9.0, points=9.5), fontsize=9.5, color=GREY)
+            figure.supxlabel(fit(note, inches=8.4, points=9.5), fontsize=9.5, color=GREY)
     return path
 
 
@@ -203,7 +205,9 @@ def _draw_line(
     for at, mean, mark in zip(x, means, ordered, strict=True):
         if mark.best:  # an open ring, so that the point under it stays visible
             axes.plot([at], [mean], "o", markersize=14, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
-    axes.plot(x, means, dash if joined else "", marker=marker, color=colour, markersize=6.5, linewidth=1.6, label=label or "mean")
+    axes.plot(
+        x, means, linestyle=dash if joined else "none", marker=marker, color=colour, markersize=6.5, linewidth=1.6, label=label or "mean"
+    )
 
 
 def _label_axis(axes: Axes, places: Sequence[float], ticks: Mapping[float, str], quantity: str) -> None:
@@ -212,7 +216,7 @@ def _label_axis(axes: Axes, places: Sequence[float], ticks: Mapping[float, str],
     axes.set_xticks(places, labels=labels, fontsize=9)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.1)
-    axes.set_xlabel(fit(quantity, inches=4.2, points=10.5))
+    axes.set_xlabel(fit(quantity, inches=3.6, points=10.5))
     axes.grid(True)
     axes.set_axisbelow(True)
 

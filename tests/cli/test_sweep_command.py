@@ -1,0 +1,85 @@
+"""`cifarlab sweep` on the command line: what it refuses at once, what it prints, and a small sweep on digits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_run import Command
+
+SMALL = ("sweep", "lab-base", "--data", "digits", "--vary", "batch_size=32,64", "--seeds", "2", "--threads", "1", "--device", "cpu")
+SHORT = ("--epochs", "1", "--set", "train_size=64", "--set", "train.precision=fp32")
+
+
+def test_all_mistakes_are_told_together(refused: Callable[..., str]) -> None:
+    message = refused(
+        *("sweep", "lab-base", "--vary", "batchsize=1,2", "--vary", "lr=fast", "--set", "optim.naem=sgd", "--seeds", "0"),
+        *("--max-minutes", "0", "-o", "nowhere/x.md", "--fixed", "stpes"),
+    )
+    for part in (
+        "'batchsize'; did you mean",
+        "'optim.naem'",
+        "optim.lr",
+        "seeds=0",
+        "minutes above 0",
+        "no such folder",
+        "did you mean 'steps'",
+    ):
+        assert part in message, part
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "give a study or a recipe"),
+        (("--no-train",), "give a study or a recipe"),
+        (("bach-size",), "did you mean 'batch-size'"),
+        (("lab-base", "--vary", "batch_size"), "write KEY=VALUE,VALUE"),
+        (("lab-base", "--vary", "batch_size="), "no value to vary it over"),
+        (("lab-base", "--vary", "batch_size=32,32"), "stands twice"),
+        (("lab-base", "--estimate", "--no-train"), "give one of them"),
+        (("lab-base", "--vary", "lr=1,0.1", "--name", "a/b"), "use 1 to 100 letters"),
+        (("lab-base-published", "--vary", "lr=1,0.1"), "chooses by validation"),
+        (("lab-base", "--data", "digits", "--vary", "train_size=100,5000"), "training size 5000: digits has"),
+        (("lab-base", "--data", "digits", "--vary", "data.classes=['1', '2'],['3', thirteen]"), "unknown class 'thirteen'"),
+        (("nowhere.yaml",), "cannot read the study or recipe"),
+        (("--no-train", "-o", "x.md"), "no sweep in"),
+    ],
+)
+def test_what_makes_no_sweep_is_refused(refused: Callable[..., str], arguments: tuple[str, ...], reason: str) -> None:
+    assert reason in refused("sweep", *arguments)
+
+
+def test_the_shipped_studies_are_listed(command: Command) -> None:
+    outcome = command("sweep", "--list-studies")
+    assert outcome.code == 0
+    for word in ("pair-train-size", "train-size", "batch-size", "epochs", "Deer against dog"):
+        assert word in outcome.out
+    assert len(json.loads(command("sweep", "--list-studies", "--json").out)) == 4
+
+
+def test_a_sweep_prints_its_table_and_is_not_trained_again(command: Command) -> None:
+    estimate = json.loads(command(*SMALL, *SHORT, "--estimate", "--json").out)
+    assert len(estimate) == 4
+    assert not Path("runs").exists()
+    outcome = command(*SMALL, *SHORT)
+    assert outcome.code == 0, outcome.err
+    assert "batch_size is train.batch_size" in outcome.err
+    assert "shortened: 1 epoch in place of 5 epochs" in outcome.err
+    assert "Best on validation" in outcome.err
+    assert "(best)" in outcome.out
+    folder = Path("runs/sweeps/lab-base-batch_size-1ep")
+    assert "cifarlab sweep lab-base --vary batch_size=32,64" in (folder / "sweep.html").read_text()
+    before = (folder / "sweep.md").read_text()
+    again = command(*SMALL, *SHORT, "-o", "STUDIES.md", "--json")
+    assert again.code == 0, again.err
+    made = json.loads(again.out)
+    assert [point["n"] for point in made["points"]] == [2, 2]
+    assert "epoch 1/1" not in again.err
+    assert (folder / "sweep.md").read_text() == before
+    assert "studies/lab-base-batch_size-1ep.svg" in Path("STUDIES.md").read_text()
+    collected = command("sweep", "--no-train", "-o", "STUDIES.md")
+    assert collected.code == 0
+    assert "all sweeps of runs/sweeps: STUDIES.md" in collected.err
