@@ -54,6 +54,7 @@ def compare(
     problems += _check_paths(paths)
     if split not in SPLITS:
         raise ConfigError(problems, source="compare")
+    paths = [path for place, path in enumerate(paths) if not any(_same(path, other) for other in paths[:place])]
     opened, more = _open_all(paths, split, evaluate=evaluate)
     problems += more + _check_alike(opened, split)
     if problems:

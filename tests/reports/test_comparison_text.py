@@ -85,8 +85,9 @@ CASES = {
         (difference(0.003, 0.0002, 0.006, p=0.03), 0.18, 6, False),
         (
             "none",
-            "No difference between A and B is shown once 6 comparisons are corrected for (p = 0.030 alone, p = 0.18 with Holm's correction): "
-            "A is ahead by 0.30 points (95 % interval 0.02 to 0.60; n = 3 and 3 seeds, 10\u00a0000 images). n = 3 seeds on each side and "
+            "No difference between A and B is shown once 6 comparisons are corrected for (p = 0.030 alone, p = 0.18 with Holm's "
+            "correction): A is ahead by 0.30 points (95 % interval 0.02 to 0.60; n = 3 and 3 seeds, 10\u00a0000 images). "
+            "n = 3 seeds on each side and "
             "10\u00a0000 images can show about 0.52 points among 6 comparisons (with 80 % probability).",
             "",
         ),
@@ -95,8 +96,9 @@ CASES = {
         (difference(0.003, 0.0001, 0.006, p=0.063, seeds=(1, 1)), 0.063, 1, False),
         (
             "none",
-            "No difference between A and B is shown (the interval leaves out 0, but McNemar's test has p = 0.063): A is ahead by 0.30 points "
-            "(95 % interval 0.01 to 0.60; n = 1 and 1 seed, 10\u00a0000 images). n = 1 seed on each side and 10\u00a0000 images can show "
+            "No difference between A and B is shown (the interval leaves out 0, but McNemar's test has p = 0.063): A is ahead by "
+            "0.30 points (95 % interval 0.01 to 0.60; n = 1 and 1 seed, 10\u00a0000 images). n = 1 seed on each side and "
+            "10\u00a0000 images can show "
             "about 0.42 points (with 80 % probability).",
             MODELS,
         ),
