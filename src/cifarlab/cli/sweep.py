@@ -10,36 +10,38 @@ import typer
 from cifarlab.cli.cells import CellWatcher, outcome_rows, say_estimates
 from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
 
+Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", metavar="KEY=V1,V2,...", help="Recipe field and its values, as train.batch_size=32,64; repeatable."),
+]
+Epochs = Annotated[
+    str | None, typer.Option("--epochs", metavar="N", help="Shorten every run to N epochs, its schedule in proportion; the page says so.")
+]
+Train = Annotated[bool, typer.Option("--train/--no-train", help="--no-train: only write the pages from the runs that are there.")]
+Minutes = Annotated[float | None, typer.Option("--max-minutes", metavar="M", help="Leave out what does not fit; a later call goes on.")]
+Fixed = Annotated[
+    str | None, typer.Option("--fixed", metavar="epochs|steps", help="steps: every run takes the optimizer steps of the first point.")
+]
+Study = Annotated[
+    str | None, typer.Argument(metavar="STUDY|RECIPE", help="Shipped study (see --list-studies), study file, recipe name or file.")
+]
+
 
 def sweep(
-    study: Annotated[
-        str | None, typer.Argument(metavar="STUDY|RECIPE", help="Shipped study (see --list-studies), study file, recipe name or file.")
-    ] = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option("--vary", metavar="KEY=V1,V2,...", help="Recipe field and its values, as train.batch_size=32,64; repeatable."),
-    ] = None,
+    study: Study = None,
+    vary: Vary = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Fix one recipe field; repeatable.")] = None,
     side_by_side: Annotated[bool, typer.Option("--list", help="Take the values side by side, not every combination.")] = False,
     seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", help="Runs of each point, seeds 0 to N-1 (default: 3).")] = None,
-    fixed: Annotated[
-        str | None, typer.Option("--fixed", metavar="epochs|steps", help="steps: every run takes the optimizer steps of the first point.")
-    ] = None,
-    epochs: Annotated[
-        str | None,
-        typer.Option("--epochs", metavar="N", help="Shorten every run to N epochs, its schedule in proportion; the page says so."),
-    ] = None,
+    fixed: Fixed = None,
+    epochs: Epochs = None,
     scale: Annotated[float | None, typer.Option("--scale", metavar="F", help="Or: multiply every length of training by F.")] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="NAME|PATH", help="Dataset: cifar10, digits, or a path.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Read the test split of every run, too, once. Nothing is chosen by it.")] = False,
-    max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="M", help="Leave out what does not fit; a later call goes on.")
-    ] = None,
+    max_minutes: Minutes = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Print what it would cost, and train nothing.")] = False,
-    train: Annotated[
-        bool, typer.Option("--train/--no-train", help="--no-train: only write the pages from the runs that are there.")
-    ] = True,
+    train: Train = True,
     reports: Annotated[bool, typer.Option("--reports", help="Write a report.html for each run, too.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.md", help="Write one page of all sweeps here.")] = None,
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the sweeps.")] = Path("runs/sweeps"),
@@ -62,37 +64,23 @@ def sweep(
         return
     assert study is not None
     use_threads(threads)
-    from cifarlab.config import parse_assignments
-    from cifarlab.experiments.study import parse_variations
-
-    options: dict[str, Any] = {
-        "vary": parse_variations(vary or []),
-        "overrides": parse_assignments(settings or []),
-        "layout": "list" if side_by_side else None,
-        "seeds": seeds,
-        "fixed": fixed,
-        "scale": scale,
-        "data": data,
-        "test": test,
-        "max_minutes": max_minutes,
-        "retry": retry,
-        "train": train,
-        "reports": reports,
-        "output": output,
-        "runs": runs,
-        "name": name,
-        "data_dir": data_dir,
-        "device": device,
-    }
-    _run(study, options, epochs=epochs, estimate=estimate, as_json=as_json)
+    options: dict[str, Any] = {"seeds": seeds, "fixed": fixed, "scale": scale, "data": data, "test": test, "runs": runs, "name": name}
+    options |= {"layout": "list" if side_by_side else None, "max_minutes": max_minutes, "retry": retry, "train": train}
+    options |= {"reports": reports, "output": output, "data_dir": data_dir, "device": device}
+    _run(study, vary or [], settings or [], options, epochs=epochs, estimate=estimate, as_json=as_json)
 
 
-def _run(study: str, options: dict[str, Any], *, epochs: str | None, estimate: bool, as_json: bool) -> None:
+def _run(
+    study: str, vary: list[str], settings: list[str], options: dict[str, Any], *, epochs: str | None, estimate: bool, as_json: bool
+) -> None:
     from cifarlab.cli.progress import download_progress
     from cifarlab.cli.terminal import note
     from cifarlab.cli.train import epochs_or_steps, say_stopping
+    from cifarlab.config import parse_assignments
+    from cifarlab.experiments.study import parse_variations
     from cifarlab.sweeps import sweep as run_sweep
 
+    options |= {"vary": parse_variations(vary), "overrides": parse_assignments(settings)}
     with download_progress() as bytes_done, CellWatcher() as watcher:
         result = run_sweep(
             study,
