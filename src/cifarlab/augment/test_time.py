@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -19,16 +19,30 @@ def predict_views(model: Callable[[Tensor], Tensor], images: Tensor, *, views: s
     pixel up-left and down-right with reflect padding; unmoved and moved views count half each
     (arXiv 2404.00498, section 3.7).
     """
+    logits = [model(view) for view in image_views(images, views=views)]
+    return logits[0], average_views(logits)
+
+
+def image_views(images: Tensor, *, views: str) -> list[Tensor]:
+    """What `predict_views` looks at, the plain images first: float [N, C, H, W] each. "flip" is the beginning of "six"."""
     if views not in VIEWS:
         raise ValueError(f"views must be one of {', '.join(VIEWS)}, not {views!r}")
-    plain = model(images)
     if views == "none":
-        return plain, plain
-    still = 0.5 * (plain + model(images.flip(-1)))
+        return [images]
+    still = [images, images.flip(-1)]
     if views == "flip":
-        return plain, still
+        return still
     height, width = images.shape[2:]
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
     moved = [padded[:, :, :height, :width], padded[:, :, 2:, 2:]]
-    logits = [model(view) for shifted in moved for view in (shifted, shifted.flip(-1))]
-    return plain, 0.5 * still + 0.125 * torch.stack(logits).sum(0)
+    return [*still, *(view for shifted in moved for view in (shifted, shifted.flip(-1)))]
+
+
+def average_views(logits: Sequence[Tensor]) -> Tensor:
+    """The logits of `image_views`, float [N, K] each, averaged with the weight of each view: [N, K]."""
+    if len(logits) == 1:
+        return logits[0]
+    still = 0.5 * (logits[0] + logits[1])
+    if len(logits) == 2:
+        return still
+    return 0.5 * still + 0.125 * torch.stack(list(logits[2:])).sum(0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cifarlab.errors import UsageError, unknown
 
-ENGINES: Final = ("torch",)
+ENGINES: Final = ("torch", "onnx", "onnx-int8")
 
 
 class Engine(Protocol):
@@ -29,6 +29,10 @@ def open_engine(name: str, folder: Path, description: Mapping[str, Any], *, devi
     """The engine `name` with the weights of `folder`; raises UsageError for an unknown name, BundleError for damaged files."""
     if name not in ENGINES:
         raise UsageError(unknown("engine", name, ENGINES))
+    if name != "torch":
+        from cifarlab.bundle.onnx_engine import OnnxEngine
+
+        return OnnxEngine.open(name, folder, description, device=device)
     from cifarlab.bundle.torch_engine import TorchEngine
 
     return TorchEngine.open(folder, description, device=device)

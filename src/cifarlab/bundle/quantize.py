@@ -1,0 +1,153 @@
+"""An ONNX file with its convolutions in 8-bit whole numbers: static quantization by ONNX Runtime, ranges from validation images."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarlab.bundle.manifest import INT8, ONNX, read_description, read_verified, update_description
+from cifarlab.bundle.onnx_engine import OnnxEngine, read_graph, require_onnx
+from cifarlab.bundle.onnx_export import clean_graph, compare_engines, describe_graph, temperature_of, versions
+from cifarlab.errors import UsageError
+from cifarlab.files import atomic_writer
+
+if TYPE_CHECKING:
+    import onnx
+
+# Convolutions and dense layers do nearly all the work. The other operators are here so that what lies between two of
+# them stays in whole numbers; everything else is computed in float32 as before.
+LAYERS: Final = ("Conv", "Gemm", "MatMul")
+OPERATORS: Final = (*LAYERS, "Relu", "Clip", "MaxPool")
+CALIBRATION_BATCH: Final = 32  # images
+BATCH: Final = 100  # images predicted at a time
+
+
+def quantize_graph(model: onnx.ModelProto, calibration: NDArray[Any]) -> onnx.ModelProto:
+    """`model` with the weights and inputs of its convolutions and dense layers in 8 bits; input and outputs stay as they are.
+
+    calibration: the model's input for typical images, [N, ...]. Activations are uint8, each with the range that they take over
+    `calibration` (minimum to maximum); weights are int8 with one scale a channel, in 7 bits of the 8, so that processors without
+    VNNI, whose 16-bit sums of two products saturate, give the same answers. In float32 stay the first convolution, whose
+    input has the finest differences, and what gives the logits (docs/LOG.md has the comparison of these choices).
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    notes = {each.key: each.value for each in model.metadata_props}
+    name = model.graph.input[0].name
+    with tempfile.TemporaryDirectory(prefix="cifarlab-int8-") as folder, _quiet_quantizer():
+        given, fused, quantized = (Path(folder) / f"{stage}.onnx" for stage in ("given", "fused", "quantized"))
+        given.write_bytes(model.SerializeToString())
+        quant_pre_process(given, fused, skip_symbolic_shape=True)  # batch norm goes into the convolution before it
+        quantize_static(
+            fused,
+            quantized,
+            _reader(name, calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(OPERATORS),
+            nodes_to_exclude=kept_in_float(read_graph(fused.read_bytes())),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return clean_graph(read_graph(quantized.read_bytes()), notes)
+
+
+def kept_in_float(model: onnx.ModelProto) -> list[str]:
+    """Names of the layers that stay in float32: those that no layer with weights precedes, and those that none follows."""
+    weighted = {node.name for node in model.graph.node if node.op_type in LAYERS}
+    nodes = list(model.graph.node)  # each after what it needs
+    return sorted(weighted - (_reached(nodes, weighted) & _reached(nodes[::-1], weighted, backwards=True)))
+
+
+def _reached(nodes: Sequence[onnx.NodeProto], weighted: Set[str], *, backwards: bool = False) -> set[str]:
+    """Names of the nodes that one of `weighted` leads to, going through `nodes` in order."""
+    values: set[str] = set()  # what has been computed by way of a weighted node
+    found = set()
+    for node in nodes:
+        taken, given = (node.output, node.input) if backwards else (node.input, node.output)
+        if values.intersection(taken):
+            found.add(node.name)
+        if node.name in weighted or node.name in found:
+            values.update(given)
+    return found
+
+
+def write_int8(
+    folder: Path, *, calibration: NDArray[np.uint8], images: NDArray[np.uint8], labels: NDArray[np.int64], images_from: str = "validation"
+) -> dict[str, Any]:
+    """Add model.int8.onnx to the bundle `folder`, which has model.onnx, and its record to bundle.json; returns the record.
+
+    calibration: uint8 [M, S, S, 3], a few hundred images whose ranges are taken; images: uint8 [N, S, S, 3] and labels: [N], which
+    accuracy is measured on before and after; all of the split `images_from`. Raises UsageError without model.onnx, BundleError.
+    """
+    require_onnx("writing int8")
+    if not len(calibration) or not len(images):
+        raise UsageError("writing int8 needs images to take ranges from and to measure accuracy on; none were given")
+    description = read_description(folder)
+    before = OnnxEngine.open("onnx", folder, description)
+    content = quantize_graph(read_graph(read_verified(folder, description, ONNX)), before.prepare(calibration)).SerializeToString()
+    after = OnnxEngine(content, description, name="onnx-int8")
+    right = {each.name: answers_of(each, images, views=before.views[0]) == labels for each in (before, after)}
+    temperature = {views: temperature_of(description, views) for views in after.views}
+    record = {
+        **describe_graph(after),
+        "temperature": temperature[after.views[0]],
+        "calibration": {"n": len(calibration), "images": images_from, "method": "min-max"},
+        "accuracy": {
+            "n": len(images),
+            "images": images_from,
+            "before": float(right["onnx"].mean()),
+            "after": float(right["onnx-int8"].mean()),
+            "lost": int((right["onnx"] & ~right["onnx-int8"]).sum()),
+            "won": int((~right["onnx"] & right["onnx-int8"]).sum()),
+        },
+        "difference": {**compare_engines(before, after, images, temperature=temperature), "from": ONNX},
+        "with": versions(),
+    }
+    with atomic_writer(folder / INT8) as file:
+        file.write(content)
+    update_description(folder, {"onnx": {INT8: record}}, files=[INT8])
+    return record
+
+
+def answers_of(engine: OnnxEngine, images: NDArray[np.uint8], *, views: str) -> NDArray[np.int64]:
+    """The most probable class of each image: uint8 [N, S, S, 3] -> int64 [N]."""
+    parts = [engine.logits(images[start : start + BATCH], views=views).argmax(1) for start in range(0, len(images), BATCH)]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _reader(name: str, values: NDArray[Any]) -> Any:
+    """What ONNX Runtime's calibration takes its input from, batch by batch."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter([values[start : start + CALIBRATION_BATCH] for start in range(0, len(values), CALIBRATION_BATCH)])
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {name: batch}
+
+    return Reader()
+
+
+@contextmanager
+def _quiet_quantizer() -> Iterator[None]:
+    """Within it the quantizer's remarks on single tensors, which it sends to the root logger, are not shown."""
+    log = logging.getLogger()
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
