@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -169,12 +170,16 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
         raise BundleError(f"the model description has version {version!r}; this cifarlab reads version {BUNDLE_VERSION}")
     try:
         preprocess = restore_preprocess(description)
-        model = create_model(
+        build = functools.partial(
+            create_model,
             description["model"]["name"],
             num_classes=len(description["classes"]),
             image_size=preprocess.output_size(description["input"]["size"]),
             arguments=description["model"]["arguments"],
         )
+        if content is not None and (values := _values(build)) > len(content):
+            raise ValueError(f"the network has {values:,} weights, which cannot be in a file of {len(content):,} bytes")
+        model = build()
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the model description is damaged: {error}") from error
     try:
@@ -201,6 +206,12 @@ def restore_preprocess(description: Mapping[str, Any]) -> Preprocess:
         size=source["network_size"],
         grayscale=source["color"] == "gray",
     )
+
+
+def _values(build: Callable[[], nn.Module]) -> int:
+    """How many weights a network has, without memory for them: a description may name one that no machine could hold."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build().parameters())
 
 
 def _unfit(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
