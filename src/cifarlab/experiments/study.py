@@ -309,22 +309,23 @@ def _with_lengths(recipe: Recipe, change: Callable[[Duration], Duration]) -> Rec
 def _shorten(plan: StudyPlan, recipes: Sequence[Recipe], *, varied: Sequence[str]) -> tuple[str, list[Recipe]]:
     """The recipes at the length that `plan` asks for, schedules in proportion, and what was done in words."""
     planned = recipes[0].train.duration
-    factor, told = plan.scale or 1.0, f"every length of training times {plan.scale or 1:g}"
+    factor = plan.scale or 1.0
     if plan.length is not None:
         length = Duration.parse(plan.length)
         if length.unit != planned.unit:
             raise UsageError(
                 f"--epochs {plan.length}: the recipe's length is {planned}; give it in the same unit, so that its schedule can follow"
             )
-        factor, told = length.value / planned.value, f"{spelled(length)} in place of {spelled(planned)}"
+        factor = length.value / planned.value
     if factor == 1.0:
         return "", list(recipes)
 
     def scaled(duration: Duration) -> Duration:
         return duration if duration.unit == "%" else Duration(float(f"{duration.value * factor:.6g}"), duration.unit)
 
+    told = f"{spelled(scaled(planned))} in place of {spelled(planned)}"
     if "train.duration" in varied:
-        told += f" ({planned} becomes {scaled(planned)})"
+        told = f"every length of training times {factor:g} ({planned} becomes {scaled(planned)})"
     return f"{'shortened' if factor < 1 else 'lengthened'}: {told}", [_with_lengths(recipe, scaled) for recipe in recipes]
 
 
