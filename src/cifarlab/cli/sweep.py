@@ -79,20 +79,25 @@ def _run(
     from cifarlab.config import parse_assignments
     from cifarlab.experiments.study import parse_variations
     from cifarlab.sweeps import sweep as run_sweep
+    from cifarlab.training import PreemptedError
 
     options |= {"vary": parse_variations(vary), "overrides": parse_assignments(settings)}
-    with download_progress() as bytes_done, CellWatcher() as watcher:
-        result = run_sweep(
-            study,
-            **options,
-            epochs=epochs_or_steps(epochs),
-            dry_run=estimate,
-            command=_command(study, options, epochs),
-            watcher=watcher,
-            note=note,
-            progress=bytes_done,
-            on_stop=say_stopping,
-        )
+    try:
+        with download_progress() as bytes_done, CellWatcher() as watcher:
+            result = run_sweep(
+                study,
+                **options,
+                epochs=epochs_or_steps(epochs),
+                dry_run=estimate,
+                command=_command(study, options, epochs),
+                watcher=watcher,
+                note=note,
+                progress=bytes_done,
+                on_stop=say_stopping,
+            )
+    except PreemptedError:
+        note("the sweep is stopped; its page shows what is done, and the same command goes on from there")
+        raise
     if estimate:
         say_estimates(result.estimates, as_json=as_json)
         return
