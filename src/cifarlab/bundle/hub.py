@@ -68,7 +68,10 @@ def _download(name: str, **where: Any) -> Path:
     _check_name(plain)
     api = _api()
     with _refusals(f"{name} cannot be read"):
-        return Path(api.snapshot_download(plain, revision=revision or None, allow_patterns=list(CONTENT), **where))
+        folder = Path(api.snapshot_download(plain, revision=revision or None, allow_patterns=list(CONTENT), **where))
+    if not (folder / "bundle.json").exists():
+        raise BundleError(f"{plain} on the Hub is not a cifarlab bundle: it has no bundle.json")
+    return folder
 
 
 def _check_name(name: str) -> None:
