@@ -93,14 +93,20 @@ def _named(given: Sequence[str]) -> dict[str, str]:
 
 def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predictor]:
     """All models, before anything is served; raises UsageError or BundleError with the problems of all of them."""
+    import torch
+
     from cifarlab import api
+    from cifarlab.bundle.torch_engine import TorchEngine
     from cifarlab.errors import BundleError, UsageError
 
+    threads = torch.get_num_threads()
     loaded: dict[str, Predictor] = {}
     problems: list[UsageError | BundleError] = []
     for name, model in named.items():
         try:
-            loaded[name] = api.load(model, device=device, engine=engine)
+            loaded[name] = predictor = api.load(model, device=device, engine=engine)
+            if isinstance(predictor.engine, TorchEngine):
+                predictor.engine.split_over(threads)
         except (UsageError, BundleError) as error:
             problems.append(error)
     if len(problems) == 1:

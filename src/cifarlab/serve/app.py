@@ -44,8 +44,8 @@ def create_app(service: Service, *, token: str | None = None, hosts: frozenset[s
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _fault)
+    app.include_router(predict_router(service))  # first: routes are looked through in order
     app.include_router(v2_router(service))
-    app.include_router(predict_router(service))
 
     @app.get("/metrics", summary="Counters in Prometheus' text format", responses={200: {"content": {"text/plain": {}}}, **errors(400)})
     async def metrics() -> Response:

@@ -33,9 +33,9 @@ VERSIONED = "/v2/models/{name}/versions/{version}"
 def v2_router(service: Service) -> APIRouter:
     """The routes of `service`."""
     router = APIRouter()
+    _inference(router, service)  # first: routes are looked through in order
     _health(router, service)
     _metadata(router, service)
-    _inference(router, service)
     return router
 
 
