@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_settings import SETTINGS
+from untrained_bundles import pictures, write_untrained
 
 import cifarlab
 from cifarlab.bundle.manifest import record_file
@@ -54,3 +56,20 @@ def change(bundle_copy: Path) -> Change:
         return bundle_copy
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of an untrained network with model.onnx and model.int8.onnx, six views. Not to be changed."""
+    from cifarlab.bundle.onnx_export import write_onnx
+    from cifarlab.bundle.quantize import write_int8
+
+    folder = write_untrained(tmp_path_factory.mktemp("onnx") / "untrained")
+    write_onnx(folder, images=pictures(16))
+    write_int8(folder, calibration=pictures(16, seed=1), images=pictures(30), labels=np.arange(30) % 3)
+    return folder
+
+
+@pytest.fixture
+def onnx_copy(onnx_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(onnx_bundle, tmp_path / "copy"))
