@@ -164,3 +164,71 @@ def test_a_prediction_equals_the_evaluation(command: Command, run: Path) -> None
     stored = Predictions.load(run / "predictions" / "test.npz")
     expected = dict(zip(stored.class_names, softmax(stored.final_logits)[7], strict=True))
     assert {each["label"]: each["probability"] for each in shown} == pytest.approx(expected, abs=1e-5)
+
+
+# -- which model ----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_model_the_shipped_one_answers(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", *images)
+    assert outcome.code == 0
+    assert outcome.err.splitlines()[-1].startswith("model: cifar10-fast, which ships with cifarlab: airplane, automobile")
+    shown = json.loads(command("predict", *images, "--json").out)
+    assert shown["model"] == "cifar10-fast"
+    assert shown["calibration"]["score"] == "energy"
+    assert "validation" in shown["calibration"]["fitted_on"]
+
+
+def test_noise_is_marked_in_table_and_json(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", "cifar10-fast", "in")
+    shown = json.loads(command("predict", "cifar10-fast", "in", "--json").out)
+    assert "training data" in outcome.out.splitlines()[0]
+    marked = [image["unlike"] for image in shown["images"]]
+    assert any(marked)
+    assert [line.endswith("unlike") for line in outcome.out.splitlines() if line.lstrip().startswith("in/")] == marked
+    assert outcome.err.startswith("unlike: by its energy score")
+    assert all(image["unlike"] == (image["score"] > shown["calibration"]["threshold"]) for image in shown["images"])
+
+
+def test_the_model_may_be_an_option(command: Command, run: Path, images: list[Path]) -> None:
+    for given in (["--model", run], ["-m", run]):
+        assert json.loads(command("predict", *given, images[0], "--json").out) == json.loads(
+            command("predict", run, images[0], "--json").out
+        )
+
+
+def test_an_image_without_a_model_that_is_not_there_is_an_image(command: Command, run: Path, images: list[Path]) -> None:
+    outcome = command("predict", "nope.png", images[0], "--json")
+    assert outcome.code == 1
+    assert ["error" in image for image in json.loads(outcome.out)["images"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cifar10-fats", "in"], "Did you mean cifar10-fast? "),
+        (["runs/tinny", "in"], "Did you mean runs/tiny? "),
+        (["holiday", "in"], "An image needs no model before it: cifarlab predict photo.jpg"),
+        (["cifar10-fast"], "no images given beside the model cifar10-fast"),
+        (
+            ["in/a.png", "runs/tiny"],
+            "runs/tiny is a model, not an image, and there is one already (cifar10-fast): name it first or with --model",
+        ),
+        (["-m", "runs/tiny", "cifar10-fast", "in"], "cifar10-fast is a model, not an image, and there is one already (runs/tiny)"),
+        (["-m", "", "in"], "--model is empty"),
+        (["-m", "in", "in"], "in is not a trained model: it has no bundle.json"),
+        (["in", "--engine", "onx"], "unknown engine 'onx'; did you mean 'onnx'?"),
+    ],
+)
+def test_a_mistake_in_the_model_is_told(command: Command, run: Path, images: list[Path], arguments: list[str], message: str) -> None:
+    outcome = command("predict", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_run_that_has_not_begun_is_told_and_no_folder_of_images(command: Command, run: Path, images: list[Path]) -> None:
+    (run / "bundle.json").unlink()
+    outcome = command("predict", run, "in")
+    assert outcome.code == 2
+    assert "it has no bundle.json" in outcome.err
