@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from cifarlab.config import parse_recipe
 from cifarlab.errors import CifarlabError, ConfigError, RunError, UsageError, unknown
 from cifarlab.reports.comparison import write_comparison
 from cifarlab.reports.comparison_rows import ComparedRun, Comparison, compare_runs
@@ -163,9 +164,11 @@ def _open(path: Path, label: str, split: str, *, evaluate: bool) -> _Opened:
     """Raises UsageError or RunError where `path` is no finished run or lacks what is compared and cannot be made."""
     directory = RunDirectory.open(path)
     status = directory.status()
-    if status.get("state") != "done":
-        raise UsageError(f"{path} is {status.get('state')}, not done. Finish it with: cifarlab train --resume {path}")
     recipe, env = _read_recipe(directory), directory.read_json("env.json")
+    if status.get("state") != "done":
+        trains = "model" in recipe  # a classical baseline has none, and nothing to resume
+        remedy = f"Finish it with: cifarlab train --resume {path}" if trains else "Run its command again"
+        raise UsageError(f"{path} is {status.get('state')}, not done. {remedy}")
     predictions = None
     if directory.predictions_file(split).exists():
         predictions = _checked(Predictions.load(directory.predictions_file(split)), path, split)
@@ -179,13 +182,20 @@ def _open(path: Path, label: str, split: str, *, evaluate: bool) -> _Opened:
 
 
 def _read_recipe(directory: RunDirectory) -> dict[str, Any]:
+    """The recipe as written, with fields that came into cifarlab since then at their defaults: a run is of the same recipe whichever
+    version wrote it. Sections that it lacks stay away, for a classical baseline has no optimizer."""
     try:
-        recipe = yaml.safe_load(directory.recipe_file.read_text(encoding="utf-8"))
+        text = directory.recipe_file.read_text(encoding="utf-8")
+        recipe = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RunError(f"{directory.recipe_file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(recipe, dict):
         raise RunError(f"{directory.recipe_file} is damaged: a recipe is a mapping")
-    return recipe
+    try:
+        complete = parse_recipe(text).model_dump(mode="json")
+    except ConfigError:  # of another kind than a network's; it is compared as it stands
+        return recipe
+    return complete if "train" in recipe else {key: value for key, value in complete.items() if key in recipe}
 
 
 def _checked(predictions: Predictions, path: Path, split: str) -> Predictions:

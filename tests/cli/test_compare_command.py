@@ -100,6 +100,14 @@ def test_seeds_are_pooled_and_the_baseline_may_be_named_alone(command, run, sist
     assert "other has one seed only" in value["pairs"][0]["verdict"]
 
 
+def test_a_recipe_written_before_a_field_existed_is_the_same_recipe(command, run, sister, other):
+    text = (sister / "recipe.yaml").read_text()
+    assert "  cutout: 0\n" in text
+    (sister / "recipe.yaml").write_text(text.replace("  cutout: 0\n", ""))
+    outcome = command("compare", run, sister, other, "--split", "validation", "--resamples", 1000, "--json")
+    assert [group["runs"] for group in json.loads(outcome.out)["groups"]] == [["tiny", "sister"], ["other"]]
+
+
 def test_two_seeds_of_one_recipe(command, run, sister):
     outcome = command("compare", run, sister, "--split", "validation", "--resamples", 1000)
     assert "both are of one recipe" in outcome.out.replace("\n ", "")

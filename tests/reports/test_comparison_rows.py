@@ -88,6 +88,16 @@ def test_fields_that_one_recipe_lacks_are_shown_as_missing(tmp_path):
     assert "seed" not in rows
 
 
+def test_many_fields_that_one_recipe_lacks_are_counted(tmp_path):
+    cnn = compared(tmp_path, "cnn", answers(0.8), recipe={"train": {f"field_{i}": i for i in range(9)}})
+    knn = compared(tmp_path, "knn", answers(0.5), recipe={"name": "knn", "method": {"neighbours": 5}, "optim": {"lr": 0.2}})
+    rows = {row[0]: row[1:] for row in difference_table(compare_runs([cnn, knn], resamples=1000)).rows}
+    assert rows["9 more fields"] == ("set", "-")
+    assert rows["method.neighbours"] == ("-", "5")
+    assert rows["optim.lr"] == ("0.1", "0.2")
+    assert not any(name.startswith("train.") for name in rows)
+
+
 def test_scores_of_runs_and_means_of_seeds(six):
     rows = score_table(compare_runs(six, resamples=1000)).rows
     assert [row[0] for row in rows] == ["small-0", "small-1", "small-2", "small, mean", "larger-0", "larger-1", "larger-2", "larger, mean"]

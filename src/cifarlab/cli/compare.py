@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
 
+WIDE = 120  # characters of a terminal that holds every column
 MOST_SENTENCES = 10  # more pairs than these are told in the table only
 
 if TYPE_CHECKING:
@@ -86,17 +88,31 @@ class _Bars:
 
 
 def _print(result: Comparison) -> None:
+    import shutil
+    import sys
     import textwrap
 
     from cifarlab.cli.terminal import write_table
     from cifarlab.reports.comparison_tables import difference_table, notes, pair_table, score_table
 
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     scores, differing, pairs = score_table(result), difference_table(result), pair_table(result)
-    write_table(scores.head, scores.rows, title=scores.caption, right=scores.head[2:])
+    # On a narrow terminal every column would lose its end; the page and --json have all of them.
+    dropped = ("better",) if width >= WIDE else ("better", "MSE", "only first right", "only second right")
+    head, rows = _without(dropped, scores.head, scores.rows)
+    write_table(["ECE" if name == "calibration error" else name for name in head], rows, title=scores.caption, right=[*head[2:], "ECE"])
     write_table(differing.head, differing.rows, title="What differs")
-    write_table(pairs.head, pairs.rows, title=pairs.caption, right=pairs.head[1:-1])
+    head, rows = _without(dropped, pairs.head, pairs.rows)
+    rows = [[row[0].replace(" − ", "\n− "), *row[1:]] for row in rows]
+    write_table(head, rows, title=pairs.caption, right=[name for name in head if name != "pair"])
     said = list(result.verdicts) if len(result.pairs) == 1 else [pair.sentence for pair in result.pairs[:MOST_SENTENCES]]
     if len(said) < len(result.pairs):
         said.append(f"{len(result.pairs) - len(said)} more pairs are in the table; --baseline RUN compares with one run only.")
     for sentence in [*said, *(f"Note: {line}" for line in notes(result))]:
-        typer.echo(textwrap.fill(sentence, width=100, break_long_words=False, break_on_hyphens=False, subsequent_indent="  "))
+        lines = textwrap.fill(sentence, width=min(100, width), break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
+        typer.echo(lines)
+
+
+def _without(dropped: Sequence[str], head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    kept = [place for place, name in enumerate(head) if name not in dropped]
+    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]

@@ -11,6 +11,7 @@ from cifarlab.reports.document import Table
 from cifarlab.reports.numbers import between, counted, duration, grouped, percent, points
 
 MISSING: Final = "-"
+_MOST_LACKING: Final = 5  # fields that only some recipes have, before they are counted instead of shown
 _LONGEST: Final = 60  # characters of a recipe's value
 
 
@@ -35,7 +36,10 @@ def difference_table(comparison: Comparison) -> Table:
     rows.append(("parameters", *(_shared(group, "parameters") for group in groups)))
     rows.append(("training images", *(_shared(group, "training_images") for group in groups)))
     rows.append(("training time", *(_time(group) for group in groups)))
-    rows += [(name, *(_value(value) for value in values)) for name, values in comparison.differing.items()]
+    shown, lacking = _fields(comparison)
+    rows += [(name, *(_value(value) for value in comparison.differing[name])) for name in shown]
+    for having, count in lacking.items():
+        rows.append((f"{count} more fields", *("set" if has else MISSING for has in having)))
     return Table(("", *(group.label for group in groups)), tuple(rows), kind="text")
 
 
@@ -134,6 +138,19 @@ def _time(group: Group) -> str:
         return MISSING
     mean = duration(sum(seconds) / len(seconds))
     return mean if len(seconds) == 1 else f"{mean} (mean)"
+
+
+def _fields(comparison: Comparison) -> tuple[list[str], dict[tuple[bool, ...], int]]:
+    """The fields to show, and how many are not: those that some recipes lack and all others have alike, where they are many."""
+    lacking: dict[tuple[bool, ...], list[str]] = {}
+    for name, values in comparison.differing.items():
+        having = tuple(name in group.runs[0].fields for group in comparison.groups)
+        given = [value for value, has in zip(values, having, strict=True) if has]
+        if not all(having) and all(value == given[0] for value in given):
+            lacking.setdefault(having, []).append(name)
+    many = {having: names for having, names in lacking.items() if len(names) > _MOST_LACKING}
+    hidden = {name for names in many.values() for name in names}
+    return [name for name in comparison.differing if name not in hidden], {having: len(names) for having, names in many.items()}
 
 
 def _value(value: Any) -> str:
