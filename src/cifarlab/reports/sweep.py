@@ -71,6 +71,8 @@ def write_studies(output: Path, folders: Sequence[Path], *, missing: Sequence[st
         result = collect_sweep(folder, facts)
         pictures = draw_sweep(result, output.parent / output.stem.lower(), facts.name, suffix=".svg")
         blocks = [Paragraph(lead(result)), *_result_blocks(result, pictures), Bullets(method(result))]
+        if lines := _missing(result):
+            blocks += [Paragraph("Without a result:"), Bullets(lines)]
         if facts.command:
             blocks.append(Paragraph(f"Command: {facts.command}"))
         sections.append(Section(facts.name, facts.title or facts.name, tuple(blocks)))
@@ -185,7 +187,7 @@ def _study_caption(result: SweepResult, split: str) -> str:
 
 def _sections(result: SweepResult, pictures: Sequence[Picture]) -> list[Section]:
     facts = result.facts
-    missing = tuple(f"{run.name}: {run.reason or 'not run'}" for point in result.points for run in point.missing)
+    missing = _missing(result)
     how: list[Block] = [Bullets(method(result))]
     if facts.command:
         how.append(Paragraph(f"Command: {facts.command}"))
@@ -196,6 +198,10 @@ def _sections(result: SweepResult, pictures: Sequence[Picture]) -> list[Section]
         Section("missing", "Without a result", (Bullets(missing),) if missing else ()),
         Section("method", "How it was measured", tuple(how)),
     ]
+
+
+def _missing(result: SweepResult) -> tuple[str, ...]:
+    return tuple(f"{run.name}: {run.reason or 'not run'}" for point in result.points for run in point.missing)
 
 
 def _result_blocks(result: SweepResult, pictures: Sequence[Picture]) -> tuple[Block, ...]:
