@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py -o benchmarks/serving.md                # one client, 64 clients for a minute, twice too much
     python benchmarks/serving.py --seconds 600 -o benchmarks/serving.md  # ten minutes of the 64 clients
+    python benchmarks/serving.py -o out.md -- --batch 32                 # with options of cifarlab serve
 
 The clients live in a process of their own and talk to 127.0.0.1; each sends small JPEG files one after another and compares
 every answer with what the model says of the same file in this process. Their work is on the same cores as the server's, and
@@ -326,8 +327,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--threads", type=int, help="of the server's inference")
     parser.add_argument("--tta", action=argparse.BooleanOptionalAction, default=True, help="the model's own views, or one")
     parser.add_argument("-o", "--output", type=Path, required=True, help="Markdown file; a .json and a .png go beside it")
-    parser.add_argument("serve", nargs="*", metavar="-- OPTIONS", help="more options of cifarlab serve")
-    return Options(**{**vars(given := parser.parse_args(arguments)), "serve": tuple(given.serve)})
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    cut = words.index("--") if "--" in words else len(words)
+    return Options(**vars(parser.parse_args(words[:cut])), serve=tuple(words[cut + 1 :]))
 
 
 def main() -> None:
