@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from cifarlab.build import arrange, build_plan, describe, restore
 from cifarlab.data.dataset import Splits
 from cifarlab.errors import BundleError
+from cifarlab.models import create_model, model_names
 from cifarlab.plan import Plan
 from small_plans import CPU, make_dataset, make_recipe
 
@@ -98,6 +99,19 @@ def test_a_damaged_description_is_a_bundle_error(
     damage(damaged)
     with pytest.raises(BundleError, match=r"model description|is damaged or of another network"):
         restore(damaged, weights)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_network_that_its_file_cannot_hold_is_not_built(name: str, tmp_path: Path) -> None:
+    model = create_model(name)
+    content = save({key: value.contiguous() for key, value in model.state_dict().items()})
+    source = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "center_crop": None, "network_size": None, "color": "rgb"}
+    description = {"bundle_version": 2, "model": {"name": name, "arguments": {}}, "classes": ["x"] * 10, "input": source}
+    values = sum(parameter.numel() for parameter in model.parameters())
+    with pytest.raises(BundleError, match=f"has {values:,} weights, which cannot be in a file of {values - 1:,} bytes"):
+        restore(description, tmp_path / "w", content=content[: values - 1])
+    restored, _ = restore(description, tmp_path / "w", content=content)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in restored.state_dict().items())
 
 
 def test_missing_weights_say_how_to_get_them(saved: tuple[dict[str, Any], Path, Plan], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cifarlab.augment import Affine, Compose, Geometric, Mixing, RandAugment, RandomErasing, Stage, TrivialAugment
 from cifarlab.config import Recipe
@@ -210,8 +211,19 @@ def restore_preprocess(description: Mapping[str, Any]) -> Preprocess:
 
 def _values(build: Callable[[], nn.Module]) -> int:
     """How many weights a network has, without memory for them: a description may name one that no machine could hold."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutDraws():
         return sum(parameter.numel() for parameter in build().parameters())
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Within it nothing is drawn: on tensors without memory that has no effect, but makes PyTorch load its compiler (2 s)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _unfit(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:

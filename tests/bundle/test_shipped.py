@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,15 @@ def test_the_examples_get_the_answers_that_their_readme_tells() -> None:
     assert found.pop("teapot")[1] is True
     assert len(found) >= 5
     assert found == {name: (name, False) for name in found}
+
+
+def test_an_answer_loads_nothing_that_it_does_without() -> None:
+    # Each of these takes a second or more to load; the answer is to come within three.
+    script = "import sys, cifarlab.bundle as b; b.load_predictor('cifar10-fast', device='cpu').predict([]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert not loaded & {"torch._dynamo", "scipy", "sklearn", "matplotlib", "onnx", "onnxruntime", "huggingface_hub"}
 
 
 def test_noise_is_unlike_the_training_data() -> None:
