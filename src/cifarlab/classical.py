@@ -27,7 +27,7 @@ from cifarlab.config import Recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, MissingDependencyError, UsageError, unknown
 from cifarlab.files import write_text
-from cifarlab.reports import BaselineRow, write_baselines, write_run_report
+from cifarlab.reports import BaselineRow, write_baselines, write_metrics, write_run_report
 from cifarlab.sections import DataConfig
 from cifarlab.training import describe_environment
 
@@ -82,6 +82,8 @@ def baseline(
     output: str | Path | None = None,
     data_dir: str | Path | None = None,
     threads: int | None = None,
+    report: bool = True,
+    fit: bool = True,
     command: str = "",
     watcher: BaselineWatcher | None = None,
     note: Note | None = None,
@@ -91,8 +93,10 @@ def baseline(
 
     features: "pixels", "hog" or "both". overrides: fields of the recipe's data section ("data.validation") and arguments of the
     methods ("knn.k"), where a list is chosen from on validation. beside: evaluated runs of networks to show in the same table.
-    output: a second place for the Markdown. Each baseline is a run directory; one that is there already is used as it is.
-    The test split is predicted once in each run. Raises UsageError with every problem before anything is computed; DataError.
+    output: a second place for the Markdown; report: figures and a report.html for each; without `fit` the table is
+    made of the runs that are there. Each baseline is a run directory; one that is
+    there already is used as it is. The test split is predicted once in each run. Raises UsageError with every problem before
+    anything is computed; DataError.
     """
     folder, where = Path(runs), Path(data_dir) if data_dir is not None else None
     recipes = _plan(names, data, features, seeds, _with_size(overrides, train_size))
@@ -104,10 +108,21 @@ def baseline(
     arranged = arrange(first, splits)
     _refuse_misfits(recipes, arranged, folder, networks)
     found = find_named_cifar10(where) if first.data.name == "cifar10" else None
-    work = _Work(folder, splits, arranged, threads or _cores(), found, watcher or SilentBaselineWatcher())
-    done = [work.run(name, recipe, number, len(recipes)) for number, (name, recipe) in enumerate(recipes.items(), start=1)]
+    missing: list[str] = []
+    if not fit:
+        missing = [name for name, recipe in recipes.items() if finished_baseline(folder / name, recipe, arranged) is None]
+        recipes = {name: recipe for name, recipe in recipes.items() if name not in missing}
+        if not recipes:
+            raise UsageError(f"none of these baselines is there yet in {folder}: {', '.join(missing)}; leave out --no-fit")
+    work = _Work(folder, splits, arranged, threads or _cores(), found, report, watcher or SilentBaselineWatcher())
+    try:
+        done = [work.run(name, recipe, number, len(recipes)) for number, (name, recipe) in enumerate(recipes.items(), start=1)]
+    except KeyboardInterrupt:
+        if note is not None:
+            note("stopped; what is fitted is kept, and the same command goes on from there")
+        raise
     rows = [_row(run) for run in done]
-    html, markdown = write_baselines(folder, rows, beside=[run.directory for run in networks], command=command)
+    html, markdown = write_baselines(folder, rows, beside=[run.directory for run in networks], missing=missing, command=command)
     if output is not None:
         write_text(Path(output), markdown.read_text(encoding="utf-8"))
     return Baselines(done, rows, html, markdown)
@@ -206,6 +221,7 @@ class _Work:
     arranged: ArrangedSplits
     threads: int
     found: Path | None
+    report: bool
     watcher: BaselineWatcher
 
     def __post_init__(self) -> None:
@@ -218,8 +234,10 @@ class _Work:
         self.watcher.begin(name, number, total, None if again else estimate_seconds(recipe, self.store))
         if directory is None:
             directory = fit_baseline(recipe, self.store, runs=self.folder, name=name, env=self._environment(), watch=self.watcher.stage)
-        if not again or not directory.report_file.exists():
-            write_run_report(directory, images=report_images(directory, self.arranged))
+        if self.report and not directory.report_file.exists():
+            write_run_report(directory, images=report_images(directory, self.arranged))  # writes the metrics files as well
+        elif not (directory.path / "metrics.json").exists():
+            write_metrics(directory)
         run = Run(directory.path)
         self.watcher.end(run, again=again)
         return run

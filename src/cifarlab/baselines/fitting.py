@@ -159,11 +159,12 @@ def estimate_seconds(recipe: Recipe, store: FeatureStore) -> float | None:
     candidates = method.candidates(given)
     first = {key: min(value, PROBE_IMAGES) if key in method.counts else value for key, value in candidates[0].items()}
     task = Task(features, few.labels, few.num_classes, recipe.seed, store.threads)
+    method.fit(task, first).logits(features[:10], _silent)  # the first call loads and sets up what the others find ready
     begun = time.perf_counter()
     fitted = method.fit(task, first)
     fitting = (time.perf_counter() - begun) / PROBE_IMAGES * len(train) * len(candidates)
     begun = time.perf_counter()
-    fitted.logits(features, lambda done, total: None)
+    fitted.logits(features, _silent)
     queries = len(store.arranged.test) + len(store.arranged.validation or ()) * (1 if name == "knn" else len(candidates))
     share = len(train) / PROBE_IMAGES if name == "knn" else 1.0  # each query is compared with every training image
     predicting = (time.perf_counter() - begun) / PROBE_IMAGES * queries * share
@@ -225,7 +226,7 @@ def _fit(recipe: Recipe, store: FeatureStore, run: RunDirectory, watch: StageWat
         tried, chosen, fitted = _choose(method, task, given, held_out, arranged.validation, watch)
         factor = 1.0
         if arranged.validation is not None and held_out is not None:
-            logits = fitted.logits(held_out, lambda done, total: None)
+            logits = fitted.logits(held_out, _silent)
             factor = _scale(logits, arranged.validation.labels) if method.calibrated else 1.0
             _predictions(logits * np.float32(factor), arranged.validation, "validation").save(run.predictions_file("validation"))
         fitting = time.perf_counter() - begun
@@ -277,6 +278,10 @@ def _choose(
             best = (-1.0 if value is None else value, arguments, fitted)
     assert best is not None
     return tried, best[1], best[2]
+
+
+def _silent(done: int, total: int) -> None:
+    """A watch that hears nothing."""
 
 
 def _scale(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -36,6 +36,8 @@ def baseline(
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the runs and the table.")] = Path("runs/baselines"),
     data_dir: DataDir = None,
     threads: Threads = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write figures and report.html of each run.")] = True,
+    fit: Annotated[bool, typer.Option("--fit/--no-fit", help="--no-fit: only write the table from the runs that are there.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Fit classical methods on pixels and on HOG features: what a network has to beat.
@@ -64,6 +66,8 @@ def baseline(
             output=output,
             data_dir=data_dir,
             threads=threads,
+            report=report,
+            fit=fit,
             command=_command(names or [], data, features, seeds, settings or [], train_size),
             watcher=watcher,
             note=note,

@@ -53,15 +53,18 @@ class BaselineRow:
 
 
 def write_baselines(
-    folder: Path, rows: Sequence[BaselineRow], *, beside: Iterable[RunDirectory] = (), command: str = ""
+    folder: Path, rows: Sequence[BaselineRow], *, beside: Iterable[RunDirectory] = (), missing: Sequence[str] = (), command: str = ""
 ) -> tuple[Path, Path]:
-    """Write folder/baselines.html and baselines.md and return their paths. `beside`: evaluated runs of networks for the same table."""
+    """Write folder/baselines.html and baselines.md and return their paths.
+
+    beside: evaluated runs of networks for the same table; missing: names of runs that were asked for and are not there.
+    """
     networks = [_network(run) for run in beside]
     sections = [
         Section("results", "Accuracy and cost", (_table(rows, networks), Paragraph(_reading(rows)))),
         Section("methods", "Methods", (Entries(tuple(_methods(rows))),)),
         Section("choice", "Chosen on validation", (_choices(rows),)),
-        Section("protocol", "Protocol", (Bullets(tuple(_protocol(rows, command))),)),
+        Section("protocol", "Protocol", (Bullets(tuple(_protocol(rows, missing, command))),)),
     ]
     env = rows[0].env
     lead = f"Without a neural network, on {env['dataset']}: what a network has to beat."
@@ -181,7 +184,7 @@ def _choices(rows: Sequence[BaselineRow]) -> Table:
     return Table(("Run", "Arguments", "Validation %", ""), tuple(cells))
 
 
-def _protocol(rows: Sequence[BaselineRow], command: str) -> Iterable[str]:
+def _protocol(rows: Sequence[BaselineRow], missing: Sequence[str], command: str) -> Iterable[str]:
     env = rows[0].env
     sizes = env["sizes"]
     train, validation, test = (counted(sizes[split], f"{noun} image") for split, noun in _NOUNS.items())
@@ -197,5 +200,7 @@ def _protocol(rows: Sequence[BaselineRow], command: str) -> Iterable[str]:
     versions = ", ".join(f"{name} {env[name]}" for name in ("python", "numpy", "scikit-learn", "scikit-image") if env.get(name))
     total = sum(sum(row.description["seconds"].values()) for row in rows)
     yield f"Versions: {versions}. All runs together: {duration(total)}, shared features counted in each."
+    if missing:
+        yield f"Not fitted yet: {', '.join(missing)}."
     if command:
         yield f"Command: {command}"
