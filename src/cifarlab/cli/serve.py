@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def serve(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[BUNDLE_OR_RUN]...", help="Models; the first is the default (none: cifar10-fast).")
+        list[str] | None, typer.Argument(metavar="BUNDLE_OR_RUN...", help="Models; the first is the default (none: cifar10-fast).")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; one that others can reach needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -151,18 +151,9 @@ def _model_lines(service: Service) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for model in service.models.values():
         predictor: Any = model.predictor
-        names = predictor.class_names
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         views = {"none": "1 view", "flip": "2 views", "six": "6 views"}[model.views]
-        rows.append(
-            (
-                model.name,
-                f"{predictor.size} px",
-                views,
-                f"{predictor.engine.name} on {predictor.engine.device}",
-                f"{len(names)} classes: {shown}",
-            )
-        )
+        computes = f"{predictor.engine.name} on {predictor.engine.device}"
+        rows.append((model.name, f"{predictor.size} px", views, computes, f"{len(predictor.class_names)} classes"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = []
     for number, row in enumerate(rows):
@@ -176,5 +167,5 @@ def _limits_text(limits: Limits) -> str:
     """The limits in one line."""
     return (
         f"{limits.max_bytes / 2**20:g} MiB and {limits.max_pixels / 1e6:g} megapixels an image, {limits.queue} images at a time, "
-        f"{limits.deadline:g} s"
+        f"{limits.deadline:g} s to answer"
     )

@@ -17,7 +17,7 @@ class ClassProbability(BaseModel):
     """One class and how probable it is."""
 
     label: str
-    probability: float = Field(ge=0, le=1, description="Calibrated where the model was calibrated on validation.")
+    probability: float = Field(ge=0, le=1, description="Calibrated on validation, where the model was so for these views.")
 
 
 class Prediction(BaseModel):
