@@ -51,6 +51,8 @@ def vary(network: torch.nn.Module) -> None:
     """Statistics and biases that a training would leave: an untrained batch norm is the identity and would hide a mistake."""
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):  # speednet's pass their input on at first: all the same
+            torch.nn.init.kaiming_normal_(module.weight, generator=generator)
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.running_mean is not None
             assert module.running_var is not None

@@ -56,6 +56,9 @@ class OnnxEngine:
         self.views: tuple[str, ...] = tuple(name for name, count in reversed(COUNTS.items()) if count <= held)
         self.preprocessing = self._check_input()
         self._classes = len(description["classes"])
+        given = self._model.graph.output[0].type.tensor_type.shape.dim
+        if not given or given[-1].dim_value != self._classes:
+            raise _damaged(f"it gives {given[-1].dim_value if given else 0} classes and the bundle has {self._classes}")
         self._sessions: dict[tuple[str, str], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
         self.prepare = _as_is if self.preprocessing else _outside(description)
@@ -105,7 +108,9 @@ class OnnxEngine:
         if views == self.views[0]:
             return self._run(LOGITS, images, views=views)
         # The beginning of the graph's views: one or two, which count the same.
-        averaged: NDArray[np.float32] = self._run(VIEW_LOGITS, images, views=views).reshape(COUNTS[views], len(images), -1).mean(axis=0)
+        averaged: NDArray[np.float32] = (
+            self._run(VIEW_LOGITS, images, views=views).reshape(COUNTS[views], len(images), self._classes).mean(axis=0)
+        )
         return averaged
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
