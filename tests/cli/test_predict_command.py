@@ -182,11 +182,11 @@ def test_without_a_model_the_shipped_one_answers(command: Command, run: Path, im
 def test_noise_is_marked_in_table_and_json(command: Command, run: Path, images: list[Path]) -> None:
     outcome = command("predict", "cifar10-fast", "in")
     shown = json.loads(command("predict", "cifar10-fast", "in", "--json").out)
-    assert "training data" in outcome.out.splitlines()[0]
+    assert outcome.out.splitlines()[0].split() == ["file", "prediction", "then", "note"]
     marked = [image["unlike"] for image in shown["images"]]
     assert any(marked)
     assert [line.endswith("unlike") for line in outcome.out.splitlines() if line.lstrip().startswith("in/")] == marked
-    assert outcome.err.startswith("unlike: by its energy score")
+    assert outcome.err.startswith("unlike: the energy score lies beyond that of 95 % of the validation images")
     assert all(image["unlike"] == (image["score"] > shown["calibration"]["threshold"]) for image in shown["images"])
 
 

@@ -112,10 +112,10 @@ def _calibration(predictor: Predictor, views: str) -> dict[str, Any] | None:
 def _meaning(predictor: Predictor) -> str:
     whole = predictor.description["calibration"]
     share = whole.get("target_share")
-    likely = f"{100 * share:g} %" if isinstance(share, float) else "few"
+    most = f"{100 * (1 - share):g} %" if isinstance(share, float) else "most"
     return (
-        f"unlike: by its {whole['score']} score the image resembles the training data less than all but {likely} of validation images do; "
-        "its label means little. An image without this mark may still be of none of the classes"
+        f"unlike: the {whole['score']} score lies beyond that of {most} of the validation images: the image resembles the training "
+        "data little, and its label means little. An image without this mark may still be of none of the classes"
     )
 
 
@@ -163,5 +163,5 @@ def _print_table(results: Sequence[dict[str, Any]]) -> None:
         first, *rest = result["predictions"]
         others = ", ".join(f"{each['label']} {100 * each['probability']:.1f} %" for each in rest)
         rows.append((result["file"], f"{first['label']} {100 * first['probability']:.1f} %", others, "unlike" if result["unlike"] else ""))
-    columns = ["file", "prediction", "then", "training data"]
+    columns = ["file", "prediction", "then", "note"]
     write_table(columns if judged else columns[:3], [row if judged else row[:3] for row in rows])
