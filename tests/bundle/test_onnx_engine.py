@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -304,3 +306,17 @@ def test_reading_opens_no_other_file(onnx_copy: Path, monkeypatch: pytest.Monkey
     # onnx.load with a path would follow external data; bytes have no folder to follow it from.
     monkeypatch.setattr(onnx, "load", lambda *args, **options: pytest.fail("onnx.load was called"))
     assert read_graph((onnx_copy / ONNX).read_bytes()).graph.node
+
+
+def test_it_does_not_load_pytorch(onnx_bundle: Path) -> None:
+    # Which takes longer to load than a picture takes to be predicted.
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from cifarlab.bundle import load_predictor\n"
+        "model = load_predictor(Path(sys.argv[1]), engine='onnx')\n"
+        "model.predict_arrays([np.zeros((32, 32, 3), dtype=np.uint8)])\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(onnx_bundle)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
