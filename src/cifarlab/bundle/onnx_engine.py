@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -125,7 +126,7 @@ class OnnxEngine:
         try:
             found: NDArray[np.float32] = session.run(None, {INPUTS[self.preprocessing]: self.prepare(images)})[0]
         except Exception as error:  # the runtime's errors have no common base below Exception
-            raise _damaged(_first_line(error)) from error
+            raise _damaged(first_line(error)) from error
         if found.shape != (rows, self._classes) or found.dtype != np.float32:
             raise _damaged(f"it gave {found.dtype} {list(found.shape)}, not float32 {[rows, self._classes]}")
         return found
@@ -176,7 +177,7 @@ def read_graph(content: bytes) -> onnx.ModelProto:
             onnx.checker.check_model(model)
             problem = _too_large(onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True))
     except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, TypeError, RuntimeError) as error:
-        raise _damaged(_first_line(error)) from error
+        raise _damaged(first_line(error)) from error
     if problem:
         raise _damaged(problem)
     return model
@@ -258,7 +259,7 @@ def open_session(content: bytes, *, threads: int) -> onnxruntime.InferenceSessio
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors have no common base below Exception
-        raise _damaged(_first_line(error)) from error
+        raise _damaged(first_line(error)) from error
 
 
 def require_onnx(purpose: str) -> None:
@@ -300,5 +301,6 @@ def _damaged(problem: str) -> BundleError:
     return BundleError(f"the ONNX model is damaged or not of this project: {problem}")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error says, without colours, or its kind where it says nothing."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", (str(error).strip() or type(error).__name__).splitlines()[0][:300])

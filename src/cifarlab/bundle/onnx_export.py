@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cifarlab.augment.test_time import average_views, image_views
 from cifarlab.bundle.engines import Engine
 from cifarlab.bundle.manifest import ONNX, read_description, update_description
-from cifarlab.bundle.onnx_engine import INPUTS, LOGITS, PROBABILITIES, VIEW_LOGITS, VIEW_PIXELS, OnnxEngine, require_onnx
+from cifarlab.bundle.onnx_engine import INPUTS, LOGITS, PROBABILITIES, VIEW_LOGITS, VIEW_PIXELS, OnnxEngine, first_line, require_onnx
 from cifarlab.bundle.torch_engine import TorchEngine
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import BundleError, MissingDependencyError, UsageError
@@ -103,9 +103,9 @@ def export_graph(
                 dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             )
     except torch.onnx.OnnxExporterError as error:
-        raise BundleError(
-            f"PyTorch {torch.__version__} cannot export this network to ONNX: {str(error).strip().splitlines()[0]}"
-        ) from error
+        # The exporter's own words tell of its stages, in colour; what went wrong is the error that it wraps.
+        reason = first_line(error.__cause__ or error)
+        raise BundleError(f"PyTorch {torch.__version__} cannot export this network to ONNX: {reason}") from error
     assert program is not None
     model = program.model_proto
     # The last two were outputs to give their values a name by which a reader finds them; nobody needs them as outputs.
