@@ -234,7 +234,7 @@ def _refuse_missing(directory: RunDirectory, env: dict[str, Any], split: str, *,
 
 
 def _check_alike(opened: Sequence[_Opened], split: str) -> list[str]:
-    """A line for each run whose images are not those of the first."""
+    """A line for each run whose images are not those of the first, and for each that is a copy."""
     problems = []
     for one in opened[1:]:
         first = opened[0]
@@ -247,7 +247,7 @@ def _check_alike(opened: Sequence[_Opened], split: str) -> list[str]:
             problems += _differing_images(heads, one, first, split)
         elif one.checksum != first.checksum:
             problems.append(f"{heads} have other data: the checksums of their {split} splits differ. {_why_split_differs(one, first)}")
-    return problems
+    return problems + _copies(opened)
 
 
 def _differing_images(heads: str, one: _Opened, first: _Opened, split: str) -> list[str]:
@@ -264,8 +264,21 @@ def _differing_images(heads: str, one: _Opened, first: _Opened, split: str) -> l
         return [f"{heads} have other labels: {int((a.labels != b.labels).sum())} of {len(a.labels)} {split} images differ in their class"]
     if a.checksum != b.checksum:
         return [f"{heads} have other data: the pixels of their {split} splits differ, though the sample ids are the same"]
-    same_training = one.recipe == first.recipe and np.array_equal(a.final_logits, b.final_logits)
-    return [f"{heads} are copies of one run: recipe, seed and predictions are equal"] if same_training else []
+    return []
+
+
+def _copies(opened: Sequence[_Opened]) -> list[str]:
+    """A line for each run that is one of the earlier ones under another name."""
+    problems = []
+    for place, one in enumerate(opened):
+        for first in opened[:place]:
+            if one.recipe != first.recipe or one.predictions is None or first.predictions is None:
+                continue
+            if np.array_equal(one.predictions.final_logits, first.predictions.final_logits):
+                heads = f"{one.directory.path} and {first.directory.path}"
+                problems.append(f"{heads} are copies of one run: recipe, seed and predictions are equal")
+                break
+    return problems
 
 
 def _why_split_differs(one: _Opened, first: _Opened) -> str:

@@ -251,6 +251,12 @@ def test_a_copy_is_no_second_run(refused, run):
     assert "are copies of one run" in refused("compare", "runs/tiny", "runs/copy", "--split", "validation")
 
 
+def test_a_copy_of_any_run_is_found(refused, run, other):
+    shutil.copytree(other, "runs/copy")
+    told = refused("compare", "runs/tiny", "runs/other", "runs/copy", "--split", "validation")
+    assert "runs/copy and runs/other are copies of one run" in told
+
+
 def test_another_validation_split_says_which_field_made_it(refused, run, other):
     change_recipe(other, "split_seed: 0", "split_seed: 5")
     broken(other, "ids")

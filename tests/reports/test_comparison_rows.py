@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from compared_runs import IMAGES, NAMES, answers, compared
@@ -170,6 +172,29 @@ def test_equal_seeds_in_a_group_are_noted(six, tmp_path):
     again = compared(tmp_path, "again", answers(0.71, seed=5), recipe={"name": "small", "seed": 0})
     lines = notes(compare_runs([*six, again], resamples=1000))
     assert "small: some of its runs have the same seed; they count as different ones." in lines
+
+
+def test_draws_too_few_for_so_many_pairs_are_noted(tmp_path):
+    runs = [
+        compared(tmp_path, f"r{group}-{seed}", answers(0.1 * group, seed=seed), recipe={"name": f"r{group}", "seed": seed})
+        for group in range(1, 9)
+        for seed in (0, 1)
+    ]
+    told = "\n".join(notes(compare_runs(runs, resamples=1000))).replace("\u00a0", " ")
+    assert "1 000 draws of the bootstrap are too few to show any difference among 28 pairs with several seeds" in told
+    assert "Give at least 1 120." in told
+    assert "too few" not in "\n".join(notes(compare_runs(runs, resamples=1120)))
+
+
+def test_a_baseline_whose_arguments_were_chosen_on_validation_is_optimistic_there(tmp_path):
+    runs = []
+    for name, candidates in (("chosen", [{}, {}]), ("fixed", [{}])):
+        made = compared(tmp_path, name, answers(0.7), recipe={"name": name, "model": {"name": "baseline-knn"}}, split="validation")
+        (made.directory.path / "baseline.json").write_text(json.dumps({"candidates": candidates}))
+        runs.append(made)
+    lines = notes(compare_runs(runs, resamples=1000))
+    assert "chosen chose by the validation split: its figures on it are optimistic." in lines
+    assert not any(line.startswith(("fixed", "chosen, fixed")) for line in lines)
 
 
 def test_other_images_are_refused(tmp_path):

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from cifarlab.paired import McNemar, PairedDifference
-from cifarlab.reports.comparison_text import judge_pair, optimistic_text, p_text
+from cifarlab.reports.comparison_text import judge_pair, optimistic_text
+from cifarlab.reports.numbers import p_text
 
 
 def difference(value: float, low: float, high: float, *, p: float, seeds: tuple[int, int] = (3, 3), se: float = 0.0015) -> PairedDifference:
@@ -140,7 +141,7 @@ def test_p_values(p, text):
     [
         (True, "test", "test", "a, b looked at the test split after every epoch and chose by it: their test figures are optimistic."),
         (True, "", "test", "a, b looked at the test split after every epoch, though nothing in their training chose by it."),
-        (False, "validation", "validation", "a, b chose their weights by the validation split: their figures on it are optimistic."),
+        (False, "validation", "validation", "a, b chose by the validation split: their figures on it are optimistic."),
         (False, "validation", "test", ""),
         (False, "", "validation", ""),
     ],

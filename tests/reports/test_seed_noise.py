@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cifarlab.reports.seed_noise import LEVEL, compare_points, holm, mean_interval, showable_difference, welch_p
+from cifarlab.paired import LEVEL
+from cifarlab.reports.seed_noise import compare_points, mean_interval, showable_difference, welch_p
 
 values = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=8)
 
@@ -38,19 +39,15 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert mean_interval([0.99, 1.0, 0.98], most=1.0).high == 1.0
 
 
-def test_holm_by_hand() -> None:
-    # 0.01 * 4, 0.02 * 3, max(0.06, 0.03 * 2), 0.5 * 1
-    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+def test_points_whose_seeds_agree_are_tested_by_the_spread_of_all_points() -> None:
+    # Pooled over three points: squares 0.0002 on 4 degrees of freedom.
+    alone = 2 * stats.t.sf(0.01 / math.sqrt(0.00005 * (1 / 2 + 1 / 2)), 4)
+    found = compare_points([[0.90, 0.90], [0.91, 0.91], [0.80, 0.82, 0.81]])
+    assert found[0, 1] == pytest.approx(alone)  # the largest of three, which Holm's procedure leaves as it is
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_corrected_values_are_no_smaller_and_keep_their_order(given_p: list[float]) -> None:
-    corrected = holm(given_p)
-    assert all(p <= c <= 1.0 or c == 1.0 for p, c in zip(given_p, corrected, strict=True))
-    order = sorted(range(len(given_p)), key=lambda i: given_p[i])
-    assert [corrected[i] for i in order] == sorted(corrected)
+def test_points_without_any_spread_are_not_told_apart() -> None:
+    assert compare_points([[0.90, 0.90], [0.91, 0.91]]) == {(0, 1): 1.0}
 
 
 def test_all_pairs_with_two_runs_are_compared() -> None:

@@ -80,6 +80,23 @@ def test_a_clear_difference_is_shown_and_a_small_one_is_left_open(tmp_path: Path
     assert "| 32 (best) | 3 | 90.10 | 0.10 | 89.85 to 90.35 |" in page
 
 
+@pytest.mark.parametrize(
+    ("keys", "points", "layout"),
+    [
+        (("data.classes",), ((["deer", "dog"],), (["cat", "ship"],)), "grid"),
+        (("train.freeze",), (([],), ([{"parameters": "*", "after": "1ep"}],)), "grid"),
+        (("model.arguments",), (({"width": 16},), ({"width": 32},)), "grid"),
+        (("data.classes", "seed"), ((["deer", "dog"], 1), (["cat", "ship"], 2)), "list"),
+    ],
+)
+def test_values_that_are_lists_or_mappings_have_their_place(tmp_path: Path, keys: Any, points: Any, layout: str) -> None:
+    facts = make_sweep(tmp_path, CLEAR[1:], keys=keys, points=points, layout=layout)
+    _, html, _ = write_sweep(tmp_path, facts)
+    assert html.exists()
+    assert (tmp_path / "figures" / "sweep.png").exists()
+    assert write_sweep(tmp_path, read_sweep(tmp_path))[1] == html  # as it comes back from sweep.json, too
+
+
 def test_one_run_a_point_concludes_nothing(tmp_path: Path) -> None:
     page = page_of(tmp_path, make_sweep(tmp_path, ([0.9], [0.5])))
     assert "this sweep cannot say whether any of these values is better than another" in page

@@ -17,7 +17,7 @@ from cifarlab.metrics import Summary, score_predictions, softmax, summarize
 from cifarlab.paired import LEVEL, PairedDifference, compare_groups, holm
 from cifarlab.reports.comparison_text import Judgement, judge_pair
 from cifarlab.reports.numbers import is_number
-from cifarlab.runs import Predictions, RunDirectory
+from cifarlab.runs import BASELINE_PREFIX, Predictions, RunDirectory
 
 Json = Mapping[str, Any]
 SEED: Final = "seed"  # the field of a recipe in which the runs of a group may differ
@@ -79,10 +79,13 @@ class ComparedRun:
         """Whether the test split took the place of a validation split while it was trained."""
         return self.env.get("validated_on") == "test" or self.fields.get("data.validate_on") == "test"
 
-    @property
+    @cached_property
     def chose_on(self) -> str:
-        """The split that chose its weights, its end or its learning rate: "validation", "test", or "" for none."""
+        """The split that chose its weights, end, learning rate or, of a classical baseline, arguments: "validation", "test" or ""."""
         options = self.fields
+        if str(options.get("model.name")).startswith(BASELINE_PREFIX):
+            candidates = self.directory.read_json("baseline.json").get("candidates")
+            return "validation" if isinstance(candidates, list) and len(candidates) > 1 else ""
         best = self.status.get("selected", options.get("train.select")) == "best"
         chose = best or options.get("train.patience") is not None or options.get("schedule.name") == "plateau"
         return "" if not chose else "test" if self.looked_at_test else "validation"

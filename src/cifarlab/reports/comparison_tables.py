@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cifarlab.paired import LEVEL
 from cifarlab.reports.comparison_rows import SEED, ClassDifference, ComparedRun, Comparison, Group, Pair
-from cifarlab.reports.comparison_text import optimistic_text, p_text
+from cifarlab.reports.comparison_text import optimistic_text
 from cifarlab.reports.document import Table
-from cifarlab.reports.numbers import between, counted, duration, grouped, percent, points
+from cifarlab.reports.numbers import between, counted, duration, grouped, p_text, percent, points
 
 MISSING: Final = "-"
 _MOST_LACKING: Final = 5  # fields that only some recipes have, before they are counted instead of shown
@@ -82,6 +83,7 @@ def notes(comparison: Comparison) -> list[str]:
         )
     if len(comparison.pairs) > 1:
         lines += _scopes(comparison)
+    lines += _too_few_draws(comparison)
     kinds: dict[tuple[bool, str], list[str]] = {}
     for run in comparison.runs:
         kinds.setdefault((run.looked_at_test, run.chose_on), []).append(run.label)
@@ -95,6 +97,19 @@ def notes(comparison: Comparison) -> list[str]:
     if len(sizes) > 1 and None not in sizes:
         lines.append("The runs were trained on different numbers of images (see what differs).")
     return lines
+
+
+def _too_few_draws(comparison: Comparison) -> list[str]:
+    """Where the smallest p-value that the bootstrap can give is too large to be shown after the correction."""
+    least = 2 / (comparison.resamples + 1)
+    if all(pair.difference.mcnemar is not None for pair in comparison.pairs):
+        return []  # McNemar's p-values are no shares of draws
+    return [
+        f"{grouped(comparison.resamples)} draws of the bootstrap are too few to show any difference among {tests} {what}: no p-value of "
+        f"theirs can be below {least:.2g}. Give at least {grouped(round(2 * tests / LEVEL))}."
+        for tests, what in ((len(comparison.pairs), "pairs with several seeds"), (len(comparison.class_names), "classes"))
+        if least * tests >= LEVEL
+    ]
 
 
 def _scopes(comparison: Comparison) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from cifarlab.paired import LEVEL, PairedDifference
-from cifarlab.reports.numbers import counted
+from cifarlab.reports.numbers import counted, p_text
 
 Judgement = Literal["first", "second", "none"]
 
@@ -33,7 +33,7 @@ def judge_pair(first: str, second: str, difference: PairedDifference, *, correct
         )
         return Judged("first" if first_is_better else "second", sentence, _scope(first, second, difference, one_recipe))
     if difference.standard_error == 0 and difference.value == 0:
-        who = "both are right or both wrong" if difference.seeds == (1, 1) else "all runs are right or all wrong"
+        who = "both are right or both wrong" if difference.seeds == (1, 1) else "the same share of their runs is right"
         return Judged(
             "none", f"No difference between {first} and {second}: on each of the {counted(difference.images, 'image')} {who}.", ""
         )
@@ -71,11 +71,6 @@ def power_text(difference: PairedDifference, tests: int) -> str:
         return f"{counted(difference.images, 'image')} can show nothing here."
     among = f" among {tests} comparisons" if tests > 1 else ""
     return f"{seeds} and {counted(difference.images, 'image')} can show about {least:.2g} points{among} (with 80 % probability)."
-
-
-def p_text(p_value: float) -> str:
-    """ "0.031", or "< 0.001"."""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}" if p_value < 0.0995 else f"{p_value:.2f}"
 
 
 def _p_is(p_value: float) -> str:
@@ -148,5 +143,5 @@ def optimistic_text(names: Sequence[str], *, looked_at_test: bool, chose_on: str
             return f"{who} looked at the test split after every epoch and chose by it: {their} test figures are optimistic."
         return f"{who} looked at the test split after every epoch, though nothing in {their} training chose by it."
     if chose_on == split:
-        return f"{who} chose {their} weights by the {split} split: {their} figures on it are optimistic."
+        return f"{who} chose by the {split} split: {their} figures on it are optimistic."
     return ""

@@ -27,6 +27,11 @@ def points(difference: float) -> str:
     return text if text.strip("+\u22120.") else "0.00"
 
 
+def p_text(p_value: float) -> str:
+    """ "0.031", or "< 0.001"."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}" if p_value < 0.0995 else f"{p_value:.2f}"
+
+
 def grouped(number: int) -> str:
     """10000 -> "10 000", with a space that does not break."""
     return f"{number:,}".replace(",", "\u00a0")

@@ -21,9 +21,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from cifarlab.metrics import summarize
+from cifarlab.paired import LEVEL, holm
 from cifarlab.reports.verdict import student_quantile
-
-LEVEL = 0.05  # chance of calling any of the differences shown where there is none
 
 
 class MeanInterval(NamedTuple):
@@ -64,31 +63,37 @@ def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
     return float(2.0 * stdtr(degrees, -abs(difference) / math.sqrt(e + f)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """`p_values` corrected for their number, in their order, each at most 1; Holm (1979): the k-th smallest of m times m - k + 1,
-    and none below a smaller one's."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected = [0.0] * len(p_values)
-    reached = 0.0
-    for place, index in enumerate(order):
-        reached = max(reached, min(1.0, (len(p_values) - place) * p_values[index]))
-        corrected[index] = reached
-    return corrected
-
-
 def compare_points(points: Sequence[Sequence[float]]) -> dict[tuple[int, int], float]:
-    """Corrected p value of every pair (i, j), i < j, of points with two values or more; empty with fewer than two such points."""
+    """Corrected p value of every pair (i, j), i < j, of points with two values or more; empty with fewer than two such points.
+
+    Seeds that agree to the last image, as they do on few images, say nothing of their spread: two such points are tested by Student's
+    t with the spread of all points together, and are not told apart where that is 0, too.
+    """
     pairs = [pair for pair in itertools.combinations(range(len(points)), 2) if min(len(points[i]) for i in pair) >= 2]
-    return dict(zip(pairs, holm([welch_p(points[i], points[j]) for i, j in pairs]), strict=True))
+    pooled, degrees = _pooled_variance(points)
+    p_values = []
+    for first, second in ((points[i], points[j]) for i, j in pairs):
+        if len(set(first)) > 1 or len(set(second)) > 1:
+            p_values.append(welch_p(first, second))
+        else:
+            error = math.sqrt(pooled * (1 / len(first) + 1 / len(second)))
+            p_values.append(1.0 if error == 0.0 else float(2.0 * stdtr(degrees, -abs(first[0] - second[0]) / error)))
+    return dict(zip(pairs, holm(p_values).tolist(), strict=True))
 
 
 def showable_difference(points: Sequence[Sequence[float]]) -> float | None:
     """The difference of two means that would just be shown, in the unit of the values: at the spread of these points taken together,
     with the number of runs that most have, at the strictest step of Holm's procedure. None where no spread is known."""
-    spread = [np.asarray(values, dtype=np.float64) for values in points if len(values) >= 2]
-    if len(spread) < 2:
+    counts = sorted(len(values) for values in points if len(values) >= 2)
+    if len(counts) < 2:
         return None
-    pooled = sum(float(((v - v.mean()) ** 2).sum()) for v in spread) / sum(len(v) - 1 for v in spread)
-    n = sorted(len(values) for values in spread)[len(spread) // 2]
-    pairs = len(spread) * (len(spread) - 1) // 2
-    return student_quantile(1.0 - LEVEL / (2 * pairs), 2 * (n - 1)) * math.sqrt(2.0 * pooled / n)
+    n, pairs = counts[len(counts) // 2], len(counts) * (len(counts) - 1) // 2
+    return student_quantile(1.0 - LEVEL / (2 * pairs), 2 * (n - 1)) * math.sqrt(2.0 * _pooled_variance(points)[0] / n)
+
+
+def _pooled_variance(points: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Variance over seeds of all points together, and its degrees of freedom: both 0 where no point has two values."""
+    several = [np.asarray(values, dtype=np.float64) for values in points if len(values) >= 2]
+    degrees = sum(len(values) - 1 for values in several)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several if np.ptp(values) > 0)
+    return (squares / degrees if degrees else 0.0), degrees

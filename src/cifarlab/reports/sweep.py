@@ -12,9 +12,10 @@ from cifarlab.errors import RunError
 from cifarlab.figures import SeedMean, SweepMark
 from cifarlab.figures.studies import MOST_LINES
 from cifarlab.files import write_json, write_text
+from cifarlab.paired import LEVEL
 from cifarlab.reports.document import Block, Bullets, Notice, Paragraph, Picture, Pictures, Section, Table, to_html, to_markdown
-from cifarlab.reports.numbers import duration, points
-from cifarlab.reports.seed_noise import LEVEL, compare_points, mean_interval
+from cifarlab.reports.numbers import duration, p_text, points
+from cifarlab.reports.seed_noise import compare_points, mean_interval
 from cifarlab.reports.sweep_points import (
     SWEEP_FILE,
     SweepFacts,
@@ -25,7 +26,7 @@ from cifarlab.reports.sweep_points import (
     numbers_of,
     value_text,
 )
-from cifarlab.reports.sweep_text import capitalized, conclusion, lead, method, notices, p_text
+from cifarlab.reports.sweep_text import capitalized, conclusion, lead, method, notices
 
 _NONE = "-"
 _FOOTER = "Written by cifarlab sweep from the run directories beside it."
@@ -143,15 +144,14 @@ def _draw_study(result: SweepResult, lines: dict[str, list[SweepPoint]], path: P
     together = facts.layout == "list" and len(facts.keys) > 1
     if together:  # values side by side belong to each other
         lines = {"": list(result.done)}
-    first = [point.values if together else point.values[0] for point in result.points]
-    values = list(dict.fromkeys(tuple(value) if isinstance(value, list) else value for value in first))
-    numbers = None if together else numbers_of(values)
+    values = {_key(value): value for value in (point.values if together else point.values[0] for point in result.points)}
+    numbers = None if together else numbers_of(list(values.values()))
     places = dict(zip(values, numbers if numbers is not None else map(float, range(len(values))), strict=True))
-    ticks = {place: (value_text(value).removesuffix("ep") if numbers else value_text(value)) for value, place in places.items()}
+    ticks = {place: value_text(values[key]).removesuffix("ep" if numbers else "") for key, place in places.items()}
 
     def mark(point: SweepPoint) -> SweepMark:
-        value = point.values if together else point.values[0]
-        return SweepMark(places[value], _mean(point.accuracies(split), most=1.0), _mean(point.losses(split)), point is result.best)
+        place = places[_key(point.values if together else point.values[0])]
+        return SweepMark(place, _mean(point.accuracies(split), most=1.0), _mean(point.losses(split)), point is result.best)
 
     figures.plot_sweep(
         {label: [mark(point) for point in line] for label, line in lines.items()},
@@ -163,6 +163,11 @@ def _draw_study(result: SweepResult, lines: dict[str, list[SweepPoint]], path: P
         note=note,
         numeric=numbers is not None,
     )
+
+
+def _key(value: object) -> str:
+    """A varied value as a key: lists and mappings, such as the parts that freeze, have no hash."""
+    return json.dumps(value)
 
 
 def _mean(values: Sequence[float], *, most: float = float("inf")) -> SeedMean:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cifarlab.reports.numbers import between, counted, duration, grouped, percent, points
+from cifarlab.paired import LEVEL
+from cifarlab.reports.numbers import between, counted, duration, grouped, p_text, percent, points
 from cifarlab.reports.run_report import POOLED
-from cifarlab.reports.seed_noise import LEVEL, MeanInterval, compare_points, showable_difference
+from cifarlab.reports.seed_noise import MeanInterval, compare_points, showable_difference
 from cifarlab.reports.sweep_points import SweepPoint, SweepResult
 
 
@@ -64,9 +65,9 @@ def _told_apart(result: SweepResult, best: SweepPoint) -> list[str]:
         if p is None:
             untested.append(result.named(point))
         elif p < LEVEL:
-            worse.append(f"{result.named(point)} ({points(point.accuracy.mean - best.accuracy.mean)} points, p = {_p(p)})")
+            worse.append(f"{result.named(point)} ({points(point.accuracy.mean - best.accuracy.mean)} points, {_p_is(p)})")
         else:
-            alike.append(f"{result.named(point)} ({points(point.accuracy.mean - best.accuracy.mean)} points, p = {_p(p)})")
+            alike.append(f"{result.named(point)} ({points(point.accuracy.mean - best.accuracy.mean)} points, {_p_is(p)})")
     if not worse and not alike:
         return [
             "With one run a point, how much of a difference comes from the seed alone is not known: this sweep cannot say whether any of "
@@ -91,7 +92,8 @@ def _limits(result: SweepResult) -> list[str]:
     lines = []
     if reach is not None:
         lines.append(
-            f"With {runs} runs a point and this spread between seeds, differences below about {100 * reach:.2f} points cannot be shown."
+            f"With {runs} runs a point and the spread between seeds of all points together, differences below about "
+            f"{100 * reach:.2f} points are as a rule not shown; where the seeds of two points lie closer together, smaller ones can be."
         )
     if result.image_noise is not None:
         n = grouped(int(result.done[0].done[0].scores["validation"]["n"]))
@@ -147,13 +149,10 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def p_text(p: float) -> str:
-    """A p value for a table."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _p(p: float) -> str:
-    return p_text(p).replace("< ", "below ") if p < 0.001 else p_text(p)
+def _p_is(p: float) -> str:
+    """ "p = 0.031", or "p < 0.001"."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _mean(value: MeanInterval) -> str:
