@@ -158,6 +158,9 @@ class _Job:
             self._refuse_other_sweep(before)
             self.test = self.test or before.test  # what was read stays on the page
         self.cells = plan_sweep(self.study, test=self.test)
+        left_out = {run.name for run in before.runs} - {cell.name for cell in self.cells} if before is not None else set()
+        if left_out and note is not None:
+            note(f"{len(left_out)} runs that were on this sweep's page will not be: this call has fewer values or seeds; they are kept")
         refuse_taken(self.cells, self.folder)
 
     def estimate(self, retry: bool, watcher: Watcher | None) -> dict[str, float]:
@@ -225,7 +228,7 @@ class _Job:
             layout=plan.layout,
             fixed=plan.fixed,
             pooled=any(point.recipe.data.pooled for point in study.points),
-            nested="data.train_size" in study.keys,
+            nested=[key for key in study.keys if key.startswith("data.")] == ["data.train_size"],
             test=self.test,
             command=self.command,
             base=recipe.to_yaml(),

@@ -71,8 +71,8 @@ def test_values_are_read_as_yaml() -> None:
 
 def test_variations_that_cannot_be_read_are_told_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_variations(["batch_size", "lr=[1", "seed=0", "seed=1"])
-    assert len(caught.value.problems) == 3
+        parse_variations(["batch_size", "lr=[1", "seed=0", "seed=1", "data.classes=&x [*x]"])
+    assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ def test_what_is_done_is_used_again_and_more_seeds_go_on(finished: Sweep, tmp_pa
     begun = Begun()
     again = run_sweep(tmp_path, watcher=begun)
     assert (begun.names, shown(again)) == ([], shown(finished))
+    heard: list[str] = []
+    fewer = run_sweep(tmp_path, seeds=1, train=False, note=heard.append)
+    assert fewer.result is not None
+    assert [len(point.done) for point in fewer.result.points] == [1, 1]
+    assert any("2 runs that were on this sweep's page will not be" in line for line in heard)
     estimates = run_sweep(tmp_path, seeds=3, dry_run=True).estimates
     assert set(estimates) == {"batch_size-32-seed-2", "batch_size-64-seed-2"}
     with pytest.raises(UsageError, match=r"holds another sweep \(optim\.lr: 0\.001 -> 0\.002\); nothing was changed"):

@@ -158,6 +158,7 @@ def test_a_recipe_file_is_a_study_of_nothing(tmp_path: Path) -> None:
         ),
         ("recipe: lab-base\nvary: {optim.lr: 0.1}\nset: [1]", ["vary.optim.lr must be a list", "set must be a mapping"]),
         ("vary: {optim.lr: [1]}", ["recipe is missing"]),
+        ("recipe: lab-base\nvary: {1: [2]}\nset: {3: 4}", ["a recipe field is a name, not 3", "a recipe field is a name, not 1"]),
         ("- 1", ["a study is a mapping"]),
         ("a: [", ["not YAML"]),
     ],

@@ -12,7 +12,7 @@ from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
 
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="KEY=V1,V2,...", help="Recipe field and its values, as train.batch_size=32,64; repeatable."),
+    typer.Option("--vary", metavar="KEY=V1,V2,...", help="Recipe field and its values, such as batch_size=32,64; repeatable."),
 ]
 Epochs = Annotated[
     str | None, typer.Option("--epochs", metavar="N", help="Shorten every run to N epochs, its schedule in proportion; the page says so.")

@@ -59,8 +59,7 @@ class Point:
 @dataclass(frozen=True)
 class Study:
     """A study that can be run. keys: what is varied, the first for the axis; shortened: in words, "" for the study as it is
-    meant; changed: what is fixed to another value than the recipe's, "train.precision=bf16"; planned: the length of the first
-    point's training as it is meant."""
+    meant; changed: what is fixed to another value than the recipe's, "train.precision=bf16"."""
 
     plan: StudyPlan
     keys: tuple[str, ...]
@@ -84,7 +83,7 @@ def parse_variations(texts: Iterable[str]) -> dict[str, list[object]]:
         try:
             parsed = as_number(load_yaml(f"[{values}]"))
             found[key.strip()] = list(parsed) if isinstance(parsed, list) else [parsed]
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: a value that contains itself
             problems.append(f"{text!r}: the values are not a list with commas; a value that holds a comma or a colon needs quotes")
     if problems:
         raise ConfigError(problems, source="--vary")

@@ -68,6 +68,8 @@ def parse_study(text: str, *, name: str, source: str, beside: Path | None = None
         for key, value in (("set", changes), ("vary", vary))
         if not isinstance(value, Mapping)
     ]
+    fields = [key for part in (changes, vary) if isinstance(part, Mapping) for key in part]
+    problems += [f"a recipe field is a name, not {key!r}" for key in fields if not isinstance(key, str)]
     if isinstance(vary, Mapping):
         problems += [f"vary.{key} must be a list of values, not {value!r}" for key, value in vary.items() if not isinstance(value, list)]
     seeds = given.get("seeds")
