@@ -51,7 +51,7 @@ def test_it_prints_a_table_and_leaves_runs_with_reports(fitted):
         assert "A classical baseline, no network" in (run / "report.html").read_text()
     table = Path("runs/baselines/baselines.md").read_text()
     assert "| tree " in table
-    command_line = "cifarlab baseline tree knn --data digits --features pixels --seeds 1 --set knn.k=[1,3] --train-size 120"
+    command_line = "cifarlab baseline tree knn --data digits --features pixels --seeds 1 --set 'knn.k=[1,3]' --train-size 120"
     assert command_line in " ".join(table.split())
 
 

@@ -161,7 +161,9 @@ def _say(result: Any, *, as_json: bool) -> None:
 
 def _command(names: list[str], data: str, features: str, seeds: int, settings: list[str], train_size: int | None) -> str:
     """What repeats the table, for its page; a path of this machine is nothing to hand on."""
+    import shlex
+
     parts = ["cifarlab", "baseline", *names, "--data", Path(data).name, "--features", features, "--seeds", str(seeds)]
     for setting in settings:
         parts += ["--set", setting]
-    return " ".join(parts + ([] if train_size is None else ["--train-size", str(train_size)]))
+    return shlex.join(parts + ([] if train_size is None else ["--train-size", str(train_size)]))
