@@ -156,6 +156,15 @@ def test_a_folder_with_something_in_it_is_refused(small_run: Path, tmp_path: Pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("given", [".", "..", "/", ""])
+def test_a_folder_without_a_name_is_refused(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UsageError, match="no name of a folder"):
+        cifarlab.export(small_run, given)
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["empty"]
+
+
 def test_an_empty_folder_is_taken(small_run: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     assert cifarlab.export(small_run, tmp_path / "b", half=False, device="cpu") == tmp_path / "b"

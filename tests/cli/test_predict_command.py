@@ -179,6 +179,15 @@ def test_without_a_model_the_shipped_one_answers(command: Command, run: Path, im
     assert "validation" in shown["calibration"]["fitted_on"]
 
 
+def test_a_folder_called_like_the_shipped_model_does_not_answer_for_it(command: Command, run: Path, images: list[Path]) -> None:
+    expected = json.loads(command("predict", *images, "--json").out)
+    run.rename("cifar10-fast")
+    try:
+        assert json.loads(command("predict", *images, "--json").out) == expected
+    finally:
+        Path("cifar10-fast").rename(run)
+
+
 def test_noise_is_marked_in_table_and_json(command: Command, run: Path, images: list[Path]) -> None:
     outcome = command("predict", "cifar10-fast", "in")
     shown = json.loads(command("predict", "cifar10-fast", "in", "--json").out)

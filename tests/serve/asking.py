@@ -1,12 +1,16 @@
-"""Asking an application in this process, without a socket."""
+"""Asking an application in this process, without a socket; waiting for one that starts."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+
+from cifarlab.serve import Service
 
 
 class Client:
@@ -45,3 +49,21 @@ def error_of(response: httpx.Response, status: int) -> str:
     assert isinstance(reason, str)
     assert reason
     return reason
+
+
+def wait_until_ready(service: Service) -> None:
+    end = time.monotonic() + 20
+    while not service.ready:
+        assert time.monotonic() < end, "the service does not become ready"
+        time.sleep(0.005)
+
+
+def wait_until_listening(opened: socket.socket) -> None:
+    end = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(opened.getsockname()[:2], timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, "the server does not listen"
+            time.sleep(0.01)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from asking import Client
+from asking import Client, wait_until_listening, wait_until_ready
 from small_models import load, write_model
 
 from cifarlab.bundle import Predictor
@@ -63,21 +61,3 @@ def url(service: Service) -> Iterator[str]:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
-
-
-def wait_until_ready(service: Service) -> None:
-    end = time.monotonic() + 20
-    while not service.ready:
-        assert time.monotonic() < end, "the service does not become ready"
-        time.sleep(0.005)
-
-
-def wait_until_listening(opened: socket.socket) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(opened.getsockname()[:2], timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end, "the server does not listen"
-            time.sleep(0.01)

@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from asking import Client, error_of
-from conftest import wait_until_ready
+from asking import Client, error_of, wait_until_ready
 from numpy.typing import NDArray
 from small_models import CLASSES, SIZE, description, encoded, picture
 
@@ -131,6 +130,15 @@ def test_beyond_the_queue_requests_are_told_when_to_come_again(service: Service,
     assert Client(create_app(service)).post("/predict", PNG).status_code == 200
 
 
+def test_a_request_that_never_fits_is_not_told_to_come_again(engine: HeldEngine) -> None:
+    service = started(engine, queue=1)
+    wait_until_ready(service)
+    shape = [2, SIZE, SIZE, 3]
+    tensor = {"name": "images", "shape": shape, "datatype": "UINT8", "data": [0] * int(np.prod(shape))}
+    assert "at most 1" in error_of(Client(create_app(service)).post("/v2/models/held/infer", json={"inputs": [tensor]}), 413)
+    service.stop()
+
+
 def test_refused_bodies_give_their_room_back(service: Service) -> None:
     client = Client(create_app(service))
     for _ in range(20):
@@ -168,7 +176,9 @@ def test_a_body_that_does_not_arrive_is_given_up(engine: HeldEngine) -> None:
         yield PNG[:10]
         await asyncio.sleep(5)
 
-    assert "within 0.2 s" in error_of(Client(create_app(service)).request("POST", "/predict", content=slow()), 408)
+    response = Client(create_app(service)).request("POST", "/predict", content=slow())
+    assert "within 0.2 s" in error_of(response, 408)
+    assert response.headers["connection"] == "close"
     service.stop()
 
 

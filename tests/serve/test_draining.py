@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from conftest import wait_until_listening, wait_until_ready
+from asking import wait_until_listening, wait_until_ready
 from small_models import description, encoded, picture
 from test_batching import HeldEngine
 

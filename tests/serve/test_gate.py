@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asking import Client, error_of
-from conftest import wait_until_ready
+from asking import Client, error_of, wait_until_ready
 from prometheus_client.parser import text_string_to_metric_families
 from small_models import encoded, picture
 

@@ -18,9 +18,13 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import Client
+from fastapi import FastAPI
 from small_models import CLASSES, encoded, load, picture
 
 from cifarlab.cli.main import main
+from cifarlab.errors import UsageError
+from cifarlab.serve import Service, open_socket, url_of
 
 COMMAND = [sys.executable, "-m", "cifarlab", "serve", "--port", "0", "--threads", "1", "--device", "cpu"]
 
@@ -173,10 +177,46 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_address_that_is_told_is_answered(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folders: dict[str, Path]
+) -> None:
+    """127.0.0.2 is of this machine alone as well, as is the address that its own name often has."""
+    try:
+        socket.create_server(("127.0.0.2", 0)).close()
+    except OSError:
+        pytest.skip("this system has one loopback address only")
+    statuses = []
+
+    def ask(app: FastAPI, service: Service, opened: socket.socket, **given: object) -> int:
+        for host in (url_of(opened).removeprefix("http://"), "localhost", "example.org"):
+            statuses.append(Client(app).get("/v2", headers={"host": host}).status_code)
+        return 0
+
+    monkeypatch.setattr("cifarlab.serve.run_server", ask)
+    monkeypatch.setattr(sys, "argv", ["cifarlab", "serve", str(folders["first"]), "--port", "0", "--host", "127.0.0.2"])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert statuses == [200, 200, 400], capsys.readouterr().err
+
+
+def test_a_family_of_addresses_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_there(*given: object) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr("socket.socket", none_there)
+    with pytest.raises(UsageError, match=r"not supported.*Use 127\.0\.0\.1"):
+        open_socket("127.0.0.1", 0)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_another_address_without_a_token_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folders: dict[str, Path], host: str
 ) -> None:
+    if ":" in host:
+        try:
+            socket.create_server((host, 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
     reason = refused(monkeypatch, capsys, folders["first"], "--host", host)
     assert "--token-file" in reason
     assert "CIFARLAB_TOKEN" in reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from small_models import CLASSES, SIZE, picture
 
 from cifarlab.bundle import Predictor
+from cifarlab.serve.protocol import parse_request
+from cifarlab.serve.refusal import RefusedError
 
 IMAGES = np.stack([picture(seed, height=SIZE, width=SIZE) for seed in range(3)])  # [3, SIZE, SIZE, 3]
 ONE = "/v2/models/first/infer"
@@ -214,7 +217,7 @@ def test_a_body_that_is_no_request_is_refused(client: Client, body: bytes, words
         ({"data": [0.5] * IMAGES.size}, "whole numbers"),
         ({"data": [None] * IMAGES.size}, "whole numbers"),
         ({"data": [True] * IMAGES.size}, "whole numbers"),
-        ({"data": [10**30] * IMAGES.size}, "whole numbers"),
+        ({"data": [10**30] * IMAGES.size}, "0 to 255"),
         ({"data": [256] * IMAGES.size}, "0 to 255"),
         ({"data": [-1] * IMAGES.size}, "0 to 255"),
         ({"data": [[1], [1, 2]]}, "equal length"),
@@ -226,6 +229,16 @@ def test_a_body_that_is_no_request_is_refused(client: Client, body: bytes, words
 )
 def test_a_wrong_tensor_is_refused(client: Client, changes: dict[str, Any], words: str) -> None:
     assert words in error_of(client.post(ONE, json={"inputs": [tensor(**changes)]}), 400)
+
+
+def test_a_long_string_among_numbers_takes_no_memory_for_each_of_them() -> None:
+    body = json.dumps({"inputs": [tensor(data=[0] * IMAGES.size + ["a" * 20_000])]}).encode()
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="whole numbers"):
+        parse_request(body, header_length=None, size=SIZE, outputs=["labels"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # as an array of strings they would have 288 MB
 
 
 @pytest.mark.parametrize(

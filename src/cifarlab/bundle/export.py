@@ -72,6 +72,8 @@ def new_bundle(output: Path, *, force: bool = False) -> Iterator[Path]:
 
 def check_output(output: Path, *, force: bool = False) -> None:
     """Raise UsageError where a bundle may not be written to `output`."""
+    if output.name in ("", ".."):  # the folder is put in place whole, and whoever stands in the one before would stand nowhere
+        raise UsageError(f"--output {output} is no name of a folder; nothing was changed. Give one, such as {output / 'my-model'}")
     if not os.path.lexists(output):
         return
     if not output.is_dir() or output.is_symlink():

@@ -18,6 +18,11 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for file in _FOLDER.glob("*/bundle.json")))
 
 
+def default_model() -> Path:
+    """The folder of the model that answers where none is named: the shipped one, whatever the current folder holds."""
+    return _FOLDER / DEFAULT
+
+
 def find_model(given: str | Path) -> Path:
     """The folder of a model: a path that exists, else a shipped name, else "hf://owner/name" or "hf://owner/name@revision", downloaded.
 

@@ -36,11 +36,12 @@ def predict(
     """Classify images of any size (JPEG, PNG, WebP, BMP, GIF). Exit code 1 where a file could not be read."""
     use_threads(threads)
     from cifarlab.bundle import load_predictor
+    from cifarlab.bundle.shipped import DEFAULT, default_model
     from cifarlab.cli.terminal import note, write_json_out
     from cifarlab.data.images import expand_inputs
 
     chosen, images = _model_and_images(inputs, model)
-    predictor = load_predictor(chosen, device=device, engine=engine)
+    predictor = load_predictor(default_model() if chosen is None else chosen, device=device, engine=engine)
     files = expand_inputs(images, stdin=sys.stdin)
     if threads is None and engine == "torch" and len(files) <= FEW:
         use_threads(1)
@@ -51,21 +52,22 @@ def predict(
             note(f"error: {result['error']}", style="bold red")
         results.append(result)
     if as_json:
-        write_json_out({"model": chosen, "engine": engine, "tta": views, "calibration": _calibration(predictor, views), "images": results})
+        calibration = _calibration(predictor, views)
+        write_json_out({"model": chosen or DEFAULT, "engine": engine, "tta": views, "calibration": calibration, "images": results})
     else:
         _print_table(results)
         if any(result.get("unlike") for result in results):
             note(_meaning(predictor))
-        if model is None and chosen != inputs[0]:
-            note(f"model: {chosen}, which ships with cifarlab: {', '.join(predictor.class_names)}")
+        if chosen is None:
+            note(f"model: {DEFAULT}, which ships with cifarlab: {', '.join(predictor.class_names)}")
     failed = sum("error" in result for result in results)
     if failed:
         note(f"{failed} of {len(files)} files could not be read")
         raise typer.Exit(1)
 
 
-def _model_and_images(inputs: list[str], model: str | None) -> tuple[str, list[str]]:
-    """What of the words is the model and what are images; without a model the shipped one. Raises UsageError."""
+def _model_and_images(inputs: list[str], model: str | None) -> tuple[str | None, list[str]]:
+    """What of the words is the model, None without one, and what are images. Raises UsageError."""
     from cifarlab.bundle.shipped import DEFAULT, is_model, no_model
     from cifarlab.data.images import SUFFIXES
     from cifarlab.errors import UsageError
@@ -91,7 +93,7 @@ def _model_and_images(inputs: list[str], model: str | None) -> tuple[str, list[s
             raise UsageError(
                 f"{word} is a model, not an image, and there is one already ({chosen or DEFAULT}): name it first or with --model"
             )
-    return chosen or DEFAULT, images
+    return chosen, images
 
 
 def _calibration(predictor: Predictor, views: str) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ def serve(
     use_threads(threads)
     from cifarlab.cli.terminal import note
     from cifarlab.errors import UsageError
-    from cifarlab.serve import LOCAL_HOSTS, Limits, Service, create_app, is_local, open_socket, read_token, run_server
+    from cifarlab.serve import LOCAL_HOSTS, Limits, Service, create_app, is_local, open_socket, read_token, run_server, url_of
 
     given = {"max_bytes": max_bytes, "max_pixels": max_pixels, "queue": queue, "batch": batch, "deadline": deadline}
     limits = Limits(**{**given, **({} if decoders is None else {"decoders": decoders})})  # type: ignore[arg-type]
@@ -61,7 +61,9 @@ def serve(
                 "CIFARLAB_TOKEN; or leave --host out to serve this machine alone"
             )
         service = Service(_load(named, device=device, engine=engine), limits=limits, views=None if tta else "none")
-        app = create_app(service, token=token, hosts=LOCAL_HOSTS if is_local(opened) and token is None else None)
+        # The address itself too, such as 127.0.1.1: no page's name can be an address.
+        hosts = LOCAL_HOSTS | {url_of(opened).removeprefix("http://").rpartition(":")[0]}
+        app = create_app(service, token=token, hosts=hosts if is_local(opened) and token is None else None)
         received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, token=token, as_json=as_json))
     note(
         "stopped: every accepted request was answered"
@@ -74,12 +76,12 @@ def serve(
 
 def _named(given: Sequence[str]) -> dict[str, str]:
     """What is given, by the name that clients use: the folder's. Raises UsageError with every problem."""
-    from cifarlab.bundle.shipped import DEFAULT
+    from cifarlab.bundle.shipped import default_model
     from cifarlab.errors import UsageError
 
     named: dict[str, str] = {}
     problems = []
-    for model in given or (DEFAULT,):
+    for model in given or (str(default_model()),):
         name = Path(model).resolve().name if model else ""
         if not name:
             problems.append(f"model {model!r} has no name: name a folder, such as runs/demo")

@@ -57,7 +57,7 @@ class Slot:
 
     def grow(self, images: int) -> None:
         """Make it room for `images`; raises RefusedError (429, or 413 where they would never fit)."""
-        self._batcher.reserve(images - self.images)
+        self._batcher.reserve(images - self.images, asked=images)
         self.images = images
 
 
@@ -109,10 +109,11 @@ class Batcher:
         finally:
             self.reserved -= slot.images
 
-    def reserve(self, images: int) -> None:
+    def reserve(self, images: int, *, asked: int) -> None:
+        """Room for `images` more of a request with `asked` images in all; raises as `Slot.grow`."""
         # Only the event loop's thread counts, so no lock is needed.
-        if images > 1 and images >= self.capacity:
-            raise RefusedError(413, f"{images + 1} images in one request: at most {self.capacity} are taken. Send them in several requests")
+        if asked > self.capacity:
+            raise RefusedError(413, f"{asked} images in one request: at most {self.capacity} are taken. Send them in several requests")
         if self.reserved + images > self.capacity:
             seconds = max(1, math.ceil(self.reserved * self._seconds_per_image))
             raise RefusedError(

@@ -54,7 +54,8 @@ async def read_body(receive: Receive, *, limit: int, seconds: float) -> bytes:
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        raise RefusedError(408, f"the body did not arrive within {seconds:g} s") from None
+        # Closed, or the rest of the body could keep the connection for as long as its client likes.
+        raise RefusedError(408, f"the body did not arrive within {seconds:g} s", headers={"Connection": "close"}) from None
 
 
 def _too_long(limit: int) -> RefusedError:

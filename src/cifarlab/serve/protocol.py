@@ -136,16 +136,17 @@ def _json_pixels(tensor: Mapping[str, Any], shape: Sequence[int]) -> NDArray[np.
     data = tensor.get("data")
     if not isinstance(data, list):
         _refuse(f"input {INPUT!r}: data must be a list of numbers, or binary_data_size must be given")
-    try:
-        values = np.asarray(data)
-    except ValueError:
-        _refuse(f"input {INPUT!r}: the lists in data are not of equal length")
-    if values.dtype.kind not in "iu":
+    # As objects first: NumPy would give each number beside a long string the string's length in memory.
+    values = np.array(data, dtype=object)
+    kinds = set(map(type, values.ravel().tolist()))
+    if list in kinds:
+        _refuse(f"input {INPUT!r}: the lists in data are not of equal length, or nested deeper than the shape")
+    if kinds != {int}:
         _refuse(f"input {INPUT!r}: data must be whole numbers from 0 to 255")
     if values.size != shape[0] * shape[1] * shape[2] * shape[3] or (values.ndim > 1 and values.shape != tuple(shape)):
         _refuse(f"input {INPUT!r}: data has the shape {list(values.shape)}, not {list(shape)} or the same numbers in one list")
     if values.min() < 0 or values.max() > 255:
-        _refuse(f"input {INPUT!r}: data must be from 0 to 255, not {values.min()} to {values.max()}")
+        _refuse(f"input {INPUT!r}: data must be from 0 to 255, not {_shown(values.min())} to {_shown(values.max())}")
     return values.astype(np.uint8).reshape(shape)
 
 

@@ -30,7 +30,10 @@ def open_socket(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"host {host!r} is no address of this machine ({error}). Use 127.0.0.1 for this machine alone") from error
-    opened = socket.socket(family, kind, protocol)
+    try:
+        opened = socket.socket(family, kind, protocol)
+    except OSError as error:  # IPv6 where there is none
+        raise UsageError(f"host {host!r} cannot be used: {error.strerror or error}. Use 127.0.0.1 for this machine alone") from error
     try:
         if os.name == "posix":  # elsewhere it would let two servers share a port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
