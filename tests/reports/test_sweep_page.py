@@ -218,7 +218,17 @@ def test_which_values_are_quantities(values: tuple[object, ...], numbers: list[f
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(10000, "10\u00a0000"), (512, "512"), (0.1, "0.1"), (None, "none"), (True, "true"), (("deer", "dog"), "deer, dog")]
+    ("value", "text"),
+    [
+        (10000, "10\u00a0000"),
+        (512, "512"),
+        (0.1, "0.1"),
+        (None, "none"),
+        (True, "true"),
+        (("deer", "dog"), "deer, dog"),
+        ([], "none"),
+        ({"width": 16}, "width: 16"),
+    ],
 )
 def test_values_as_words(value: object, text: str) -> None:
     assert value_text(value) == text

@@ -193,7 +193,9 @@ def value_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(value_text, value))
+        return ", ".join(map(value_text, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) or "none"
     return str(value)
 
 
