@@ -178,7 +178,7 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
             image_size=preprocess.output_size(description["input"]["size"]),
             arguments=description["model"]["arguments"],
         )
-        if content is not None and (values := _values(build)) > len(content):
+        if content is not None and (values := _values(build, size=len(content))) > len(content):
             raise ValueError(f"the network has {values:,} weights, which cannot be in a file of {len(content):,} bytes")
         model = build()
     except (KeyError, TypeError, ValueError) as error:
@@ -209,21 +209,33 @@ def restore_preprocess(description: Mapping[str, Any]) -> Preprocess:
     )
 
 
-def _values(build: Callable[[], nn.Module]) -> int:
-    """How many weights a network has, without memory for them: a description may name one that no machine could hold."""
-    with torch.device("meta"), _WithoutDraws():
+def _values(build: Callable[[], nn.Module], *, size: int) -> int:
+    """How many weights a network has, without memory for them; ValueError early where far too many for a file of `size` bytes."""
+    with torch.device("meta"), _WithoutDraws(size):
         return sum(parameter.numel() for parameter in build().parameters())
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Within it nothing is drawn: on tensors without memory that has no effect, but makes PyTorch load its compiler (2 s)."""
+    """Within it nothing is drawn: on tensors without memory that has no effect, but makes PyTorch load its compiler (2 s).
+
+    ValueError where layers ask for far more values than a file of `size` bytes holds: a thousand million layers never end.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size, self._values = size, 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if getattr(func, "__name__", "") in ("normal_", "uniform_"):
             return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        if func is torch.empty:
+            self._values += made.numel()
+            if self._values > 4 * self._size:
+                raise ValueError(f"the network has over {self._values:,} weights, which cannot be in a file of {self._size:,} bytes")
+        return made
 
 
 def _unfit(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from small_settings import SETTINGS
-from untrained_bundles import pictures, write_untrained
+from untrained_bundles import Change, pictures, write_untrained
 
 import cifarlab
 from cifarlab.bundle.manifest import record_file
-
-Change = Callable[[Callable[[dict[str, Any]], object]], Path]
 
 
 @pytest.fixture(scope="session")

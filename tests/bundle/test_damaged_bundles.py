@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Change
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from untrained_bundles import Change
 
 import cifarlab
 from cifarlab.bundle import read_description, read_verified, update_description
@@ -62,7 +62,7 @@ def test_a_file_that_the_bundle_never_had_is_told(small_bundle: Path) -> None:
         read_verified(small_bundle, read_description(small_bundle), "model.onnx")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 2, "1", None, [1], True, 1.0])
 def test_another_version_is_told_before_anything_else(change: Change, version: object) -> None:
     folder = change(lambda content: content.update(format=version, classes=None))
     with pytest.raises(BundleError, match=r"in version .* of the bundle; this cifarlab reads version 1"):
@@ -136,6 +136,8 @@ def test_json_made_to_break_a_parser_is_refused(bundle_copy: Path, content: byte
         lambda c: c["input"].update(resize=["crop"]),
         lambda c: c.update(classes=["x"] * 100_000),
         lambda c: c.update(classes=[{"x": 1}]),
+        lambda c: c.update(classes=["cat\x1b[2J", *c["classes"][1:]]),
+        lambda c: c.update(classes=["\ud800", *c["classes"][1:]]),
         lambda c: c.update(calibration=[]),
         lambda c: c.update(calibration={"views": []}),
         lambda c: c["calibration"].update(score="magic"),
@@ -147,6 +149,7 @@ def test_json_made_to_break_a_parser_is_refused(bundle_copy: Path, content: byte
         lambda c: c["calibration"]["views"]["six"].update(threshold=float("inf")),
         lambda c: c["calibration"]["views"].update({"seven": {}}),
         lambda c: c["model"].update(name="speednet", arguments={"widths": [10**6, 10**6, 10**6]}),
+        lambda c: c["model"].update(name="wrn-16-4", arguments={"depth": 6 * 10**9 + 4}),
         lambda c: c["model"].update(name="../../etc/passwd"),
         lambda c: c["model"].update(arguments={"__class__": 1}),
     ],
@@ -231,7 +234,9 @@ TENSOR = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     ],
 )  # fmt: skip
 def test_a_hostile_header_is_refused(change: Change, content: bytes) -> None:
-    with pytest.raises(BundleError, match="cannot be in a file of" if len(content) < 100_000 else "is damaged or of another network"):
+    with pytest.raises(
+        BundleError, match="cannot be in a file of" if len(content) < 100_000 else "is damaged or of another network"
+    ):
         opened(forge(change, content))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from cifarlab.bundle.manifest import FORMAT, WEIGHTS, record_file
 from cifarlab.files import write_json
 from cifarlab.models import create_model
 
+# Edits a bundle's bundle.json by a function of its content; returns the bundle.
+Change = Callable[[Callable[[dict[str, Any]], object]], Path]
 CLASSES = ["red", "green", "blue"]
 SPEEDNET = {"name": "speednet", "arguments": {"widths": [8, 8, 8]}}
 TEMPERATURES = {"none": 0.7, "flip": 0.8, "six": 0.9}

@@ -54,9 +54,9 @@ def read_description(folder: Path) -> Json:
         raise BundleError(f"{file} is damaged: {error}") from error
     if not isinstance(description, dict):
         raise BundleError(f"{file} is damaged: a JSON object was expected")
-    if is_bundle(description) and description["format"] != FORMAT:
+    if is_bundle(description) and not _whole(description["format"], FORMAT, FORMAT):
         raise BundleError(
-            f"{folder} was written in version {str(description['format'])[:20]} of the bundle; this cifarlab reads version {FORMAT}. "
+            f"{folder} was written in version {repr(description['format'])[:20]} of the bundle; this cifarlab reads version {FORMAT}. "
             "Use the cifarlab release that wrote it, or export the run again"
         )
     if problem := _problem(description):
@@ -125,16 +125,18 @@ def _problem(description: Json) -> str | None:
     classes = description.get("classes")
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         return f"its classes must be a list of names, not {str(classes)[:80]}"
+    if odd := [name for name in classes if not name.isprintable()]:  # a terminal would obey what it should show
+        return f"the name of a class has characters that cannot be printed: {odd[0][:80]!r}"
     if len(classes) > MOST_CLASSES:
         return f"it has {len(classes)} classes; at most {MOST_CLASSES}"
     source = description.get("input")
     if not isinstance(source, dict):
         return f"its input must be an object, not {type(source).__name__}"
     if not _whole(source.get("size"), 1, LARGEST_SIDE):
-        return f"its input size must be 1 to {LARGEST_SIDE} pixels, not {str(source.get('size'))[:80]}"
+        return f"its input size must be 1 to {LARGEST_SIDE} pixels, not {repr(source.get('size'))[:80]}"
     for key in ("center_crop", "network_size"):
         if source.get(key) is not None and not _whole(source[key], 1, LARGEST_SIDE):
-            return f"its {key} must be 1 to {LARGEST_SIDE} pixels, not {str(source[key])[:80]}"
+            return f"its {key} must be 1 to {LARGEST_SIDE} pixels, not {repr(source[key])[:80]}"
     if source.get("resize") not in RESIZE_RULES:
         return unknown("resize rule", source.get("resize"), RESIZE_RULES)
     if description.get("tta") not in VIEWS:
@@ -168,9 +170,9 @@ def _calibration_problem(calibration: object) -> str | None:
             return unknown("views in calibration", name, VIEWS)
         temperature, threshold = fitted.get("temperature"), fitted.get("threshold")
         if not _number(temperature, 1e-3, 1e3):
-            return f"calibration: the temperature must lie in 0.001 to 1000, not {str(temperature)[:80]}"
+            return f"calibration: the temperature must lie in 0.001 to 1000, not {repr(temperature)[:80]}"
         if not _number(threshold, -1e300, 1e300):
-            return f"calibration: the threshold must be a number, not {str(threshold)[:80]}"
+            return f"calibration: the threshold must be a number, not {repr(threshold)[:80]}"
     return None
 
 
