@@ -83,7 +83,7 @@ def test_a_call_is_timed_by_its_median() -> None:
     calls: list[int] = []
     timing = rate.time_calls(lambda: calls.append(1), seconds=0.0)
     assert len(calls) == 3
-    assert 0 <= timing.wall < 0.1
+    assert 0 <= timing.wall < 5
 
 
 def test_a_bundle_without_onnx_is_refused_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

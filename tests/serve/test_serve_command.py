@@ -95,7 +95,11 @@ def test_under_load_every_answer_is_right_and_sigterm_loses_no_accepted_request(
     answers = load(folders["first"]).predict(images).labels
     with serving(folders["first"], "--queue", "64") as (process, url):
         asked = Load(url, clients=8, images=images, answers=answers)
-        time.sleep(2)
+        for _ in range(400):  # until enough is answered, however slow the machine
+            if len(asked.outcomes) > 40:
+                break
+            time.sleep(0.05)
+        time.sleep(1)
         told = time.monotonic()
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
@@ -104,8 +108,8 @@ def test_under_load_every_answer_is_right_and_sigterm_loses_no_accepted_request(
     assert out == ""
     assert "every accepted request was answered" in err
     assert counts["right"] > 20
-    # What was sent before the signal was answered: with the prediction, or, where the signal overtook it, with 503.
-    before = {outcome for sent, outcome in asked.outcomes if sent < told}
+    # What was accepted before the signal was answered. A request noted just before it may not have been connected yet.
+    before = {outcome for sent, outcome in asked.outcomes if sent < told - 0.5}
     assert before <= {"right", "503"}, counts
     # What was sent later was refused, or found the server gone. Each client stops at its first refusal.
     gone = {"RemoteProtocolError", "ConnectError", "ReadError", "WriteError"}
@@ -240,7 +244,7 @@ def test_mistakes_are_told_before_anything_is_loaded(
     first = folders["first"]
     assert "cannot be read" in refused(monkeypatch, capsys, first, "--token-file", "nothing")
     assert "both be called 'first'" in refused(monkeypatch, capsys, first, first)
-    assert "no address of this machine" in refused(monkeypatch, capsys, first, "--host", "no such host")
+    assert "no address of this machine" in refused(monkeypatch, capsys, first, "--host", "192.0.2.1")
     assert "allowed is 1 to 65535" in refused(monkeypatch, capsys, first, "--port", "70000")
     assert "queue 0: allowed is 1" in refused(monkeypatch, capsys, first, "--queue", "0")
     problems = refused(monkeypatch, capsys, "runs/a", "runs/b")
