@@ -244,7 +244,7 @@ def test_mistakes_are_told_before_anything_is_loaded(
     first = folders["first"]
     assert "cannot be read" in refused(monkeypatch, capsys, first, "--token-file", "nothing")
     assert "both be called 'first'" in refused(monkeypatch, capsys, first, first)
-    assert "no address of this machine" in refused(monkeypatch, capsys, first, "--host", "192.0.2.1")
+    assert "no address of this machine" in refused(monkeypatch, capsys, first, "--host", "no such host")
     assert "allowed is 1 to 65535" in refused(monkeypatch, capsys, first, "--port", "70000")
     assert "queue 0: allowed is 1" in refused(monkeypatch, capsys, first, "--queue", "0")
     problems = refused(monkeypatch, capsys, "runs/a", "runs/b")
