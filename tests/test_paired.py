@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from cifarlab.paired import compare_groups, holm, mcnemar, resample_accuracies
+from cifarlab.paired import PairedDifference, compare_groups, holm, mcnemar, resample_accuracies
 
 
 def pair_of(both: int, first_only: int, second_only: int, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +220,25 @@ def test_a_difference_as_large_as_the_power_statement_is_shown_in_80_of_100_case
         shown += one.p_value < 0.05
     assert np.mean(told) == pytest.approx(apart * (0.8 - 0.7), rel=0.1)
     assert 0.7 < shown / 300 < 0.9
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (3, 3), (10, 10)])
+@pytest.mark.parametrize("images", [20, 144, 2000])
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.2])
+def test_what_can_be_shown_is_never_less_than_half_the_interval(seeds, images, spread):
+    rng = np.random.default_rng([*seeds, images])
+    rates = 0.7 + spread * rng.normal(size=(sum(seeds), 1))
+    groups = [range(seeds[0]), range(seeds[0], sum(seeds))]
+    one = compare_groups(rng.random((sum(seeds), images)) < rates, groups, [(0, 1)], resamples=2000)[0]
+    assert one.detectable() > (one.high - one.low) / 2 or one.detectable() == 1.0  # no difference is above 1
+    assert one.detectable(level=0.05 / 6) >= one.detectable()
+
+
+def test_what_can_be_shown_takes_both_quantiles_of_student():
+    one = PairedDifference(0.0, -0.01, 0.01, 0.5, 0.01, 2.0, 0.01, 100, (2, 2), None)
+    assert one.detectable() == pytest.approx((stats.t.ppf(0.975, 2) + stats.t.ppf(0.8, 2)) * 0.01)
+    wide = replace(one, low=-0.06, high=0.06)  # wider than t times its standard error: the interval decides
+    assert wide.detectable() == pytest.approx(0.06 * (1 + stats.t.ppf(0.8, 2) / stats.t.ppf(0.975, 2)))
 
 
 # -- speed, memory, refusals -------------------------------------------------------------------------------------

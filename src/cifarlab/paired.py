@@ -75,13 +75,19 @@ class PairedDifference:
     def detectable(self, *, level: float = LEVEL, power: float = POWER) -> float:
         """The true difference, 0..1, that a comparison of this size shows with probability `power` at `level`.
 
-        (t + z) times the standard error, t the 1 - level / 2 quantile of Student's distribution with `freedom` degrees of freedom
-        and z the `power` quantile of the normal one. Raises ValueError unless both lie between 0 and 1.
+        (t_a + t_p) times the standard error, with t_a the 1 - level / 2 and t_p the `power` quantile of Student's distribution with
+        `freedom` degrees of freedom. The interval's tails can be heavier than that says, where few seeds are only a part of the
+        variance: the standard error is taken to be no smaller than what makes the interval half its width at 5 %, so that a
+        difference inside the interval's reach is never called detectable. Raises ValueError unless both lie between 0 and 1.
         """
         if not (0.0 < level < 1.0 and 0.0 < power < 1.0):
             raise ValueError(f"level and power must lie between 0 and 1, not {level} and {power}")
-        reach = ndtri(1.0 - level / 2.0) if math.isinf(self.freedom) else stdtrit(self.freedom, 1.0 - level / 2.0)
-        return float(min(1.0, (reach + ndtri(power)) * self.standard_error))
+        of_interval = (self.high - self.low) / 2.0 / self._quantile(1.0 - LEVEL / 2.0)
+        reach = self._quantile(1.0 - level / 2.0) + self._quantile(power)
+        return float(min(1.0, reach * max(self.standard_error, of_interval)))
+
+    def _quantile(self, share: float) -> float:
+        return float(ndtri(share) if math.isinf(self.freedom) else stdtrit(self.freedom, share))
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:

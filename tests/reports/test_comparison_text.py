@@ -110,8 +110,17 @@ CASES = {
             "none",
             "No difference between A and B is shown (p = 0.049, but the interval holds 0): A is ahead by 0.30 points "
             "(95 % interval −0.01 to 0.60; n = 1 and 1 seed, 10\u00a0000 images). n = 1 seed on each side and 10\u00a0000 images can show "
-            "about 0.42 points (with 80 % probability).",
+            "about 0.44 points (with 80 % probability).",
             MODELS,
+        ),
+    ),
+    "seeds so far apart that nothing can be shown": (
+        (difference(0.1, -0.9, 1.0, p=0.6, se=0.4), 0.6, 1, False),
+        (
+            "none",
+            "No difference between A and B is shown: A is ahead by 10.00 points (95 % interval −90.00 to 100.00; n = 3 and 3 seeds, "
+            "10\u00a0000 images). n = 3 seeds on each side and 10\u00a0000 images can show nothing here.",
+            "",
         ),
     ),
     "the same answers": (

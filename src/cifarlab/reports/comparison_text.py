@@ -67,8 +67,8 @@ def power_text(difference: PairedDifference, tests: int) -> str:
     a, b = difference.seeds
     seeds = f"n = {a} {'seed' if a == 1 else 'seeds'} on each side" if a == b else f"n = {a} and {b} seeds"
     least = 100 * difference.detectable(level=LEVEL / max(1, tests))
-    if least == 0:
-        return f"{counted(difference.images, 'image')} can show nothing here."
+    if least == 0 or least >= 100:
+        return f"{seeds} and {counted(difference.images, 'image')} can show nothing here."
     among = f" among {tests} comparisons" if tests > 1 else ""
     return f"{seeds} and {counted(difference.images, 'image')} can show about {least:.2g} points{among} (with 80 % probability)."
 
