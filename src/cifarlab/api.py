@@ -228,7 +228,7 @@ def export(
     run: str | Path | Run,
     output: str | Path,
     *,
-    to: Sequence[str] = (),
+    to: str | Sequence[str] = (),
     half: bool = True,
     force: bool = False,
     license: str | None = None,
@@ -244,7 +244,7 @@ def export(
     test. force: replace a bundle that is there; license: SPDX identifier of the weights' licence. Raises UsageError, DataError,
     RunError, BundleError or MissingDependencyError; nothing is left then.
     """
-    folder = Path(output)
+    folder, to = Path(output), [to] if isinstance(to, str) else to
     check_request(folder, force=force, to=to, license=license)
     opened = run if isinstance(run, Run) else Run(run)
     if (state := opened.status.get("state")) != "done":

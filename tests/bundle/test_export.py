@@ -243,3 +243,9 @@ def test_a_bundle_needs_nothing_of_its_run(small_bundle: Path, bundle_copy: Path
         cifarlab.load(bundle_copy, device="cpu").predict(images(3)).probabilities,
         cifarlab.load(small_bundle, device="cpu").predict(images(3)).probabilities,
     )
+
+
+def test_a_single_format_needs_no_list(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown format 'onxx'") as caught:
+        cifarlab.export(tmp_path, tmp_path / "b", to="onxx")
+    assert len(str(caught.value).splitlines()) == 1

@@ -131,6 +131,28 @@ def test_an_unreadable_image_is_an_error(model: Predictor, tmp_path: Path) -> No
         model.predict([tmp_path / "nope.png"])
 
 
+def test_pillow_images_and_one_array_are_taken(model: Predictor, files: list[Path]) -> None:
+    expected = model.predict(files).probabilities
+    opened = [Image.open(path) for path in files]
+    np.testing.assert_array_equal(model.predict(opened).probabilities, expected)
+    np.testing.assert_array_equal(model.predict(np.stack([np.asarray(image) for image in opened])).probabilities, expected)
+
+
+@pytest.mark.parametrize("one", [Image.new("RGB", (8, 8)), np.zeros((8, 8, 3), dtype=np.uint8)])
+def test_one_image_without_a_list_is_refused(model: Predictor, one: Any) -> None:
+    with pytest.raises(UsageError, match="takes a list of images"):
+        model.predict(one)
+
+
+def test_a_printed_model_says_what_it_is(model: Predictor, run: Path) -> None:
+    assert repr(model) == f"<Predictor: lab-base, 10 classes, {model.size} px, torch on cpu, from {run}>"
+
+
+def test_what_is_no_path_is_no_model() -> None:
+    with pytest.raises(UsageError, match=r"a model is a path or a name, such as .* not NoneType"):
+        cifarlab.load(None)  # type: ignore[arg-type]
+
+
 # -- damaged models -------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cifarlab.bundle.calibration import unlikeness
 from cifarlab.bundle.engines import Engine, open_engine
@@ -18,7 +19,7 @@ from cifarlab.data.images import fit_image, read_image
 from cifarlab.errors import BundleError, UsageError, unknown
 from cifarlab.metrics import softmax
 
-Source = str | Path | bytes | BinaryIO | NDArray[np.uint8]
+Source = str | Path | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,37 +41,51 @@ class Predicted:
 
 
 class Predictor:
-    """A trained network with its preprocessing. class_names: K names; size: input side in pixels; tta: views by default."""
+    """A trained network with its preprocessing. class_names: K names; size: input side in pixels; tta: views by default.
 
-    def __init__(self, engine: Engine, description: dict[str, Any]) -> None:
+    origin: what it was loaded by, for whoever prints it.
+    """
+
+    def __init__(self, engine: Engine, description: dict[str, Any], *, origin: str | Path | None = None) -> None:
         self.engine = engine
+        self.origin = origin
         self.description = description
         self.class_names: tuple[str, ...] = tuple(description["classes"])
         self.size: int = description["input"]["size"]
         self.resize: str = description["input"]["resize"]
         self.tta: str = description["tta"]
 
+    def __repr__(self) -> str:
+        network = self.description["model"]["name"]
+        computes = f"{self.engine.name} on {self.engine.device}"
+        origin = "" if self.origin is None else f", from {self.origin}"
+        return f"<Predictor: {network}, {len(self.class_names)} classes, {self.size} px, {computes}{origin}>"
+
     def read(self, source: Source, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
         """One image as the network's input size wants it, uint8 [size, size, 3]; raises ImageError.
 
-        `source`: a path, the bytes of an image file, an open binary file, or uint8 [H, W, 3]; a file with more pixels than
-        `max_pixels` is refused before it is decoded.
+        `source`: a path, the bytes of an image file, an open binary file, a Pillow image, or uint8 [H, W, 3]; a file with more
+        pixels than `max_pixels` is refused before it is decoded.
         """
-        if not isinstance(source, (str, Path, bytes, np.ndarray)) and not hasattr(source, "read"):
-            raise UsageError(f"an image is a path, bytes, an open file or a uint8 array [H, W, 3], not {type(source).__name__}")
+        if not isinstance(source, (str, Path, bytes, Image.Image, np.ndarray)) and not hasattr(source, "read"):
+            raise UsageError(
+                f"an image is a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3], not {type(source).__name__}"
+            )
         if isinstance(source, np.ndarray):
             return fit_image(source, size=self.size, resize=self.resize)
         image = read_image(Path(source) if isinstance(source, str) else source, max_pixels=max_pixels)
         return fit_image(image, size=self.size, resize=self.resize)
 
-    def predict(self, sources: Sequence[Source], *, tta: str | None = None, batch_size: int = 256) -> Predicted:
+    def predict(self, sources: Sequence[Source] | NDArray[np.uint8], *, tta: str | None = None, batch_size: int = 256) -> Predicted:
         """Labels and probabilities of images; raises ImageError at the first that cannot be read.
 
+        `sources`: a list of what `read` takes, or one array uint8 [N, H, W, 3].
         `tta`: "none", "flip" or "six" views of each image; without it, what the model was trained to be used with.
         float32 arithmetic, so that the answer does not depend on the images beside it beyond rounding.
         """
-        if isinstance(sources, (str, Path, bytes)) or not isinstance(sources, Sequence):
-            raise UsageError("predict takes a list of images, such as predict(['cat.jpg'])")
+        is_batch = isinstance(sources, np.ndarray) and sources.ndim == 4
+        if not is_batch and (isinstance(sources, (str, Path, bytes)) or not isinstance(sources, Sequence)):
+            raise UsageError("predict takes a list of images, such as predict(['cat.jpg']), or an array uint8 [N, H, W, 3]")
         return self.predict_arrays([self.read(source) for source in sources], tta=tta, batch_size=batch_size)
 
     def predict_arrays(self, images: Sequence[NDArray[np.uint8]], *, tta: str | None = None, batch_size: int = 256) -> Predicted:
@@ -108,9 +123,11 @@ def load_predictor(path: str | Path, *, device: Any = "auto", engine: str = "tor
     Raises UsageError where `path` is none of these, BundleError where it is damaged. device: "auto", "cpu", "cuda", "mps" or a
     torch.device; engine: one of `cifarlab.bundle.engines.ENGINES`.
     """
+    if not isinstance(path, (str, Path)):
+        raise UsageError(f"a model is a path or a name, such as runs/demo or 'cifar10-fast', not {type(path).__name__}")
     folder = find_model(path)
     description = read_description(folder)
     try:
-        return Predictor(open_engine(engine, folder, description, device=device), description)
+        return Predictor(open_engine(engine, folder, description, device=device), description, origin=path)
     except (KeyError, TypeError) as error:
         raise BundleError(f"{folder / 'bundle.json'} is damaged: {error}") from error
