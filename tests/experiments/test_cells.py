@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_cells import CPU, STEPS, make_cells, make_splits
+from fake_cells import CPU, STEPS, Watch, changed, make_cells, make_splits, run
 
 from cifarlab.config import differences
+from cifarlab.data.dataset import Splits
 from cifarlab.errors import ConfigError, UsageError
 from cifarlab.experiments import Cell, estimate_cells, estimate_seconds, plan_cells, reproduce
 from cifarlab.experiments import cells as running
+from cifarlab.experiments.cells import refuse_mixed_data
 from cifarlab.published import published_systems
 from cifarlab.recipes import get_recipe
 
@@ -81,6 +84,29 @@ def test_changes_are_checked() -> None:
         plan_cells(["lab-base"], changes={"train.length": "1ep"})
     with pytest.raises(ConfigError, match=r"set data\.validation=0"):
         plan_cells(["lab-base"], protocol="published", changes={"data.validation": 0.5})
+
+
+# -- on which data --------------------------------------------------------------------------------------------------
+
+
+def test_cells_of_several_datasets_are_refused_before_any_is_trained(tmp_path: Path) -> None:
+    cells = make_cells(protocol="corrected", seeds=2)
+    watch = Watch()
+    with pytest.raises(UsageError, match=r"several datasets \(fake, digits\)"):
+        run([cells[0], changed(cells[1], data__name="digits")], tmp_path, watch=watch)
+    assert (watch.begun, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_cells_of_other_data_than_is_loaded_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"loaded is 'fake', but the recipes ask for data\.name=digits"):
+        run(make_cells(protocol="corrected", data__name="digits"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("named", "loaded"), [("/data/good", "good"), ("/data/batches.tar.gz", "cifar10"), ("cifar10", "cifar10")])
+def test_a_path_is_known_by_its_last_part_or_by_what_it_holds(named: str, loaded: str) -> None:
+    splits = Splits(*(dataclasses.replace(part, name=loaded) for part in make_splits()))
+    refuse_mixed_data(make_cells(data__name=named), splits)
 
 
 # -- what it will cost --------------------------------------------------------------------------------------------------

@@ -151,10 +151,16 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ({"vary": {"lr": [0.1]}, "length": "500st"}, "same unit"),
         ({"vary": {"lr": [0.1]}, "length": "5ep", "scale": 0.1}, "choose one"),
         ({"vary": {"pooled": [True]}}, "needs data.train_size"),
+        ({"vary": {"data.name": ["digits", "cifar10"]}}, "sweep each dataset on its own, with --data"),
     ],
 )
 def test_what_makes_no_study_is_refused(given: dict[str, Any], reason: str) -> None:
     assert reason in problems(**given)
+
+
+def test_a_split_seed_can_be_varied_and_the_dataset_fixed() -> None:
+    made = study(vary={"data.split_seed": [0, 1]}, changes={"data.name": "digits"})
+    assert [(point.recipe.data.name, point.recipe.data.split_seed) for point in made.points] == [("digits", 0), ("digits", 1)]
 
 
 # -- lengths ---------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import torch
 from cifarlab.build import arrange, build_plan
 from cifarlab.config import Recipe, differences, read_recipe
 from cifarlab.data.dataset import Splits
+from cifarlab.data.sources import dataset_names
 from cifarlab.data.splits import ArrangedSplits
 from cifarlab.errors import BusyError, CifarlabError, RunError, TrainingError, UsageError
 from cifarlab.evaluation import evaluate_run, predict_logits
@@ -205,8 +206,9 @@ def run_cells(
     estimates: cell name -> seconds. A cell whose estimate exceeds what is left of `max_seconds` is skipped. A training that
     fails is kept, told of and, without `retry`, not tried again; an evaluation that failed is tried again. write_report: called
     for every finished run that has no report yet. SIGINT and SIGTERM save the state and raise PreemptedError; the same call goes
-    on from there.
+    on from there. Raises UsageError, before the first, where a recipe names other data than `splits` are.
     """
+    refuse_mixed_data(cells, splits)
     watcher = watcher or SilentWatcher()
     begun = time.monotonic()
     outcomes = []
@@ -224,6 +226,20 @@ def run_cells(
         watcher.end(outcome)
         outcomes.append(outcome)
     return outcomes
+
+
+def refuse_mixed_data(cells: Sequence[RunCell], splits: Splits) -> None:
+    """Raise UsageError where the recipes name several datasets, or another one than `splits`: a run must record what it was trained on."""
+    names = tuple(dict.fromkeys(cell.recipe.data.name for cell in cells))
+    if len(names) > 1:
+        raise UsageError(f"these runs are of several datasets ({', '.join(names)}) and would all be trained on one: run each on its own")
+    loaded = splits.train.name  # of a path, its last part, or what it holds
+    if names and loaded not in (names[0], Path(names[0]).expanduser().resolve().name) and not (loaded == "cifar10" and _is_path(names[0])):
+        raise UsageError(f"the data that is loaded is {loaded!r}, but the recipes ask for data.name={names[0]}: load that")
+
+
+def _is_path(name: str) -> bool:
+    return name not in dataset_names()
 
 
 def unfinished(cells: Sequence[AnyCell], *, folder: Path, retry: bool = False) -> list[AnyCell]:

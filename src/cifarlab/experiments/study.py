@@ -19,6 +19,10 @@ Fixed = Literal["epochs", "steps"]
 MOST_RUNS: Final = 1000
 SEEDS: Final = 3  # a point, where nothing is said: fewer than two say nothing of the spread of seeds
 NICKNAMES: Final = {"epochs": "train.duration", "batch_size": "train.batch_size"}  # evaluate.batch_size changes no result
+_ONE_DATASET: Final = (
+    "data.name cannot be varied in one sweep, whose runs are all trained and judged on the same data: "
+    "sweep each dataset on its own, with --data"
+)
 _NOT_VARIED: Final = {"name": "it names the recipe and decides nothing", "model": "it is a section; vary model.name"}
 
 
@@ -216,7 +220,7 @@ def _seeds(given: int | Sequence[int] | None, varied: Sequence[object] | None, p
 
 def _plan_problems(plan: StudyPlan, vary: Mapping[str, object], seeds: Sequence[int]) -> list[str]:
     """What is wrong with the plan's own words."""
-    problems = []
+    problems = [_ONE_DATASET] if "data.name" in vary else []
     for what, given, allowed in (("layout", plan.layout, get_args(Layout)), ("fixed", plan.fixed, get_args(Fixed))):
         if given not in allowed:
             problems.append(unknown(what, given, allowed))
