@@ -12,10 +12,12 @@ from onnx import TensorProto, helper
 from untrained_bundles import pictures, write_untrained
 
 import cifarlab
-from cifarlab.bundle import read_description
+from cifarlab.bundle import read_description, update_description
+from cifarlab.bundle.card import model_card
 from cifarlab.bundle.onnx_engine import read_graph
 from cifarlab.bundle.quantize import kept_in_float, write_int8
 from cifarlab.errors import UsageError
+from cifarlab.metrics import expected_calibration_error
 
 INT8 = "model.int8.onnx"
 
@@ -109,3 +111,27 @@ def test_the_first_and_last_layers_of_every_branch_stay_in_float() -> None:
     model = helper.make_model(helper.make_graph(nodes, "g", [value], [out], [weight]), opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 10
     assert kept_in_float(read_graph(model.SerializeToString())) == ["left1", "out", "right1"]
+
+
+def test_the_record_and_the_card_tell_how_far_int8_lies_from_float32(onnx_bundle: Path, small_bundle: Path) -> None:
+    description = read_description(onnx_bundle)
+    record = description["onnx"][INT8]
+    labels = np.arange(30) % 3
+    before, after = (cifarlab.load(onnx_bundle, engine=each).predict_arrays(list(pictures(30))) for each in ("onnx", "onnx-int8"))
+    same = sum([one == other for one, other in zip(before.labels, after.labels, strict=True)])
+    assert record["agreement"]["labels_equal"] == same
+    largest = np.abs(before.probabilities - after.probabilities).max()
+    assert record["agreement"]["max_abs_probability_difference"] == pytest.approx(largest, abs=1e-6)
+    errors = record["calibration_error"]
+    assert errors["before"] == pytest.approx(expected_calibration_error(before.probabilities, labels), abs=1e-6)
+    assert errors["after"] == pytest.approx(expected_calibration_error(after.probabilities, labels), abs=1e-6)
+    card = model_card({**read_description(small_bundle), "onnx": description["onnx"]})
+    assert f"the same label as `model.onnx` for {100 * same / 30:.2f} %" in card
+    assert f"largest difference of a probability {largest:.2g}, calibration error {errors['before']:.4f} before" in card
+
+
+def test_without_calibration_no_calibration_error_is_told(onnx_copy: Path) -> None:
+    update_description(onnx_copy, {"calibration": None})
+    record = write_int8(onnx_copy, calibration=pictures(4), images=pictures(6), labels=np.arange(6) % 3)
+    assert record["calibration_error"] is None
+    assert record["agreement"]["n"] == 6

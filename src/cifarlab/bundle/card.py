@@ -159,6 +159,11 @@ def _formats(description: Mapping[str, Any]) -> str:
         if (right := made.get("accuracy")) is not None:
             told += f"; accuracy {100 * right['before']:.2f} % before and {100 * right['after']:.2f} % after, "
             told += f"on {right['n']} {right['images']} images"
+        if (same := made.get("agreement")) is not None:
+            told += f"; there the same label as `model.onnx` for {100 * same['labels_equal'] / same['n']:.2f} %, "
+            told += f"largest difference of a probability {same['max_abs_probability_difference']:.2g}"
+        if (error := made.get("calibration_error")) is not None:
+            told += f", calibration error {error['before']:.4f} before and {error['after']:.4f} after"
         lines.append(f"- `{_code(name)}`{told}.")
     return "\n".join(["## Files", "", *lines]) if lines else ""
 

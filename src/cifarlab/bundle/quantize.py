@@ -17,6 +17,7 @@ from cifarlab.bundle.onnx_engine import OnnxEngine, read_graph, require_onnx
 from cifarlab.bundle.onnx_export import clean_graph, compare_engines, describe_graph, temperature_of, versions
 from cifarlab.errors import UsageError
 from cifarlab.files import atomic_writer
+from cifarlab.metrics import CALIBRATION_BINS, expected_calibration_error, softmax
 
 if TYPE_CHECKING:
     import onnx
@@ -97,20 +98,13 @@ def write_int8(
     before = OnnxEngine.open("onnx", folder, description)
     content = quantize_graph(read_graph(read_verified(folder, description, ONNX)), before.prepare(calibration)).SerializeToString()
     after = OnnxEngine(content, description, name="onnx-int8")
-    right = {each.name: answers_of(each, images, views=before.views[0]) == labels for each in (before, after)}
     temperature = {views: temperature_of(description, views) for views in after.views}
+    given = [probabilities_of(each, images, views=before.views[0], temperature=temperature[before.views[0]]) for each in (before, after)]
     record = {
         **describe_graph(after),
         "temperature": temperature[after.views[0]],
         "calibration": {"n": len(calibration), "images": images_from, "method": "min-max"},
-        "accuracy": {
-            "n": len(images),
-            "images": images_from,
-            "before": float(right["onnx"].mean()),
-            "after": float(right["onnx-int8"].mean()),
-            "lost": int((right["onnx"] & ~right["onnx-int8"]).sum()),
-            "won": int((~right["onnx"] & right["onnx-int8"]).sum()),
-        },
+        **_effect(*given, labels, images_from=images_from, calibrated=_is_calibrated(description, after.views[0])),
         "difference": {**compare_engines(before, after, images, temperature=temperature), "from": ONNX},
         "with": versions(),
     }
@@ -120,10 +114,41 @@ def write_int8(
     return record
 
 
-def answers_of(engine: OnnxEngine, images: NDArray[np.uint8], *, views: str) -> NDArray[np.int64]:
-    """The most probable class of each image: uint8 [N, S, S, 3] -> int64 [N]."""
-    parts = [engine.logits(images[start : start + BATCH], views=views).argmax(1) for start in range(0, len(images), BATCH)]
-    return np.concatenate(parts).astype(np.int64)
+def probabilities_of(engine: OnnxEngine, images: NDArray[np.uint8], *, views: str, temperature: float) -> NDArray[np.float64]:
+    """uint8 [N, S, S, 3] -> [N, K], softmax(logits / temperature)."""
+    parts = [engine.logits(images[start : start + BATCH], views=views) for start in range(0, len(images), BATCH)]
+    return softmax(np.concatenate(parts).astype(np.float64) / temperature)
+
+
+def _effect(
+    before: NDArray[np.float64], after: NDArray[np.float64], labels: NDArray[np.int64], *, images_from: str, calibrated: bool
+) -> dict[str, Any]:
+    """What int8 changes, for bundle.json: from probabilities [N, K] of float32 and of int8 and the labels [N].
+
+    "accuracy", "agreement" of the two (labels_equal: a number of images) and "calibration_error", None where nothing was calibrated.
+    """
+    right = [each.argmax(1) == labels for each in (before, after)]
+    measured = {"n": len(labels), "images": images_from}
+    errors = [expected_calibration_error(each, labels) for each in (before, after)] if calibrated else None
+    return {
+        "accuracy": {
+            **measured,
+            "before": float(right[0].mean()),
+            "after": float(right[1].mean()),
+            "lost": int((right[0] & ~right[1]).sum()),
+            "won": int((~right[0] & right[1]).sum()),
+        },
+        "agreement": {
+            **measured,
+            "max_abs_probability_difference": float(np.abs(before - after).max()),
+            "labels_equal": int((before.argmax(1) == after.argmax(1)).sum()),
+        },
+        "calibration_error": errors and {**measured, "bins": CALIBRATION_BINS, "before": errors[0], "after": errors[1]},
+    }
+
+
+def _is_calibrated(description: dict[str, Any], views: str) -> bool:
+    return views in ((description.get("calibration") or {}).get("views") or {})
 
 
 def _reader(name: str, values: NDArray[Any]) -> Any:
