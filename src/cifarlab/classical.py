@@ -21,6 +21,7 @@ from cifarlab.baselines import (
     finished_baseline,
     fit_baseline,
     is_seeded,
+    left_out_candidates,
 )
 from cifarlab.build import arrange, choose_device
 from cifarlab.config import Recipe
@@ -114,6 +115,9 @@ def baseline(
         recipes = {name: recipe for name, recipe in recipes.items() if name not in missing}
         if not recipes:
             raise UsageError(f"none of these baselines is there yet in {folder}: {', '.join(missing)}; leave out --no-fit")
+    if note is not None and fit:
+        for line in dict.fromkeys(line for recipe in recipes.values() for line in left_out_candidates(recipe, arranged)):
+            note(line)
     work = _Work(folder, splits, arranged, threads or _cores(), found, report, watcher or SilentBaselineWatcher())
     try:
         done = [work.run(name, recipe, number, len(recipes)) for number, (name, recipe) in enumerate(recipes.items(), start=1)]

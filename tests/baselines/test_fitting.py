@@ -139,7 +139,7 @@ def test_features_are_computed_once(arranged, monkeypatch):
 
 def test_what_does_not_fit_is_told_with_numbers(arranged):
     assert "knn.k=500 is more than the 120 training images" in check_fit(recipe_of("knn", k=500), arranged)[0]
-    assert "kmeans.clusters=200" in check_fit(recipe_of("kmeans"), arranged)[0]
+    assert "kmeans.clusters=200" in check_fit(recipe_of("kmeans", clusters=[10, 200]), arranged)[0]
     only = arranged._replace(train=arranged.train.take(np.flatnonzero(arranged.train.labels != 1)))
     assert any("no training image of down" in line for line in check_fit(recipe_of("tree"), only))
     assert check_fit(recipe_of("tree"), arranged) == []

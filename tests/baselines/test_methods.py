@@ -26,7 +26,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def fitted(name: str, blobs, arguments: dict | None = None, *, classes: int = 3, seed: int = 0):
     features, labels, _, _ = blobs
-    given = find_method(name).candidates(arguments or {})[0]
+    given = find_method(name).candidates(arguments or {}, images=1000)[0]
     task = Task(features, labels, classes, seed, 1)
     return find_method(name).fit(task, given)
 
@@ -83,7 +83,7 @@ def test_neighbours_vote_as_in_scikit_learn(blobs):
 def test_candidates_of_k_share_one_search_and_change_nothing(blobs):
     features, labels, others, _ = blobs
     task = Task(features, labels, 3, 0, 1)
-    task.shared["candidates"] = find_method("knn").candidates({"k": [1, 5, 9]})
+    task.shared["candidates"] = find_method("knn").candidates({"k": [1, 5, 9]}, images=1000)
     for k in (1, 5, 9):
         together = find_method("knn").fit(task, {"k": k}).logits(others, silent)
         np.testing.assert_array_equal(together, fitted("knn", blobs, {"k": k}).logits(others, silent))
@@ -139,3 +139,13 @@ def test_every_method_has_a_summary_and_arguments(name):
     assert baseline_arguments(name)
     with pytest.raises(UsageError, match=f"did you mean '{name}'"):
         find_method(name + "s")
+
+
+def test_default_counts_above_the_images_are_left_out_and_the_largest_stands_in_where_none_is_left():
+    kmeans, cmeans = find_method("kmeans"), find_method("cmeans")
+    assert [one["clusters"] for one in kmeans.candidates({}, images=60)] == [10, 50]
+    assert kmeans.left_out({}, images=60) == {"clusters": (200,)}
+    assert {one["clusters"] for one in cmeans.candidates({}, images=60)} == {60}
+    assert [one["clusters"] for one in kmeans.candidates({"clusters": [200]}, images=60)] == [200]  # given: left to the check
+    assert kmeans.left_out({"clusters": [200]}, images=60) == {}
+    assert find_method("svm").left_out({}, images=2) == {}

@@ -134,6 +134,26 @@ def test_mistakes_are_told_all_at_once_and_nothing_is_made(refused, arguments, w
         assert word in error
 
 
+def test_default_candidates_that_exceed_the_data_are_left_out_and_told_of(command):
+    outcome = command("baseline", "--data", "digits", "--train-size", "40", "--threads", "1", "--features", "pixels", "--no-report")
+    assert outcome.code == 0, outcome.err
+    for line in (
+        "kmeans.clusters=200, 50 left out: more than the 40 training images; tried instead: 10",
+        "cmeans.clusters=100 left out: more than the 40 training images; tried instead: 40",
+        "knn.k=50 left out: more than the 40 training images; tried instead: 10, 1, 5, 20",
+    ):
+        assert outcome.err.count(line) == 1
+    tried = json.loads(Path("runs/baselines/kmeans-pixels-0/baseline.json").read_text())["candidates"]
+    assert [one["arguments"]["clusters"] for one in tried] == [10]
+    assert not re.search("(tree|forest|svm).* left out", outcome.err)
+
+
+def test_candidates_that_were_given_are_refused_and_not_left_out(refused):
+    assert "kmeans.clusters=200 is more than the 40 training images" in refused(
+        "baseline", "--data", "digits", "--train-size", "40", "--features", "pixels", "--set", "kmeans.clusters=[10,200]"
+    )
+
+
 def test_another_run_at_its_place_is_kept(fitted, refused):
     assert "data.train_size: 120 -> 100" in refused(
         "baseline", "tree", "--data", "digits", "--train-size", "100", "--features", "pixels", "--threads", "1"

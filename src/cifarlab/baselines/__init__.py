@@ -2,7 +2,15 @@
 
 from cifarlab.baselines.cmeans import FuzzyClusters, fuzzy_c_means, memberships
 from cifarlab.baselines.features import FEATURES, hog_features
-from cifarlab.baselines.fitting import FeatureStore, baseline_recipe, check_fit, estimate_seconds, finished_baseline, fit_baseline
+from cifarlab.baselines.fitting import (
+    FeatureStore,
+    baseline_recipe,
+    check_fit,
+    estimate_seconds,
+    finished_baseline,
+    fit_baseline,
+    left_out_candidates,
+)
 from cifarlab.baselines.methods import baseline_arguments, baseline_names, baseline_summary, is_seeded
 
 __all__ = [
@@ -20,5 +28,6 @@ __all__ = [
     "fuzzy_c_means",
     "hog_features",
     "is_seeded",
+    "left_out_candidates",
     "memberships",
 ]

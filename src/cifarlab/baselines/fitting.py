@@ -104,7 +104,7 @@ def check_fit(recipe: Recipe, arranged: ArrangedSplits) -> list[str]:
     method, train = find_method(name), arranged.train
     problems = []
     for argument in method.counts:
-        largest = max(candidate[argument] for candidate in method.candidates(given))
+        largest = max(candidate[argument] for candidate in method.candidates(given, images=len(train)))
         if largest > len(train):
             problems.append(
                 f"{name}.{argument}={largest} is more than the {len(train)} training images; set {name}.{argument} to {len(train)} or fewer"
@@ -122,6 +122,18 @@ def check_fit(recipe: Recipe, arranged: ArrangedSplits) -> list[str]:
             "use --features hog, or fewer images with --train-size"
         )
     return problems
+
+
+def left_out_candidates(recipe: Recipe, arranged: ArrangedSplits) -> list[str]:
+    """A line for each argument of this baseline some of whose default candidates are too large for this data, and are not tried."""
+    name, _, given = method_of(recipe)
+    method, images = find_method(name), len(arranged.train)
+    lines = []
+    for argument, large in method.left_out(given, images=images).items():
+        tried = dict.fromkeys(candidate[argument] for candidate in method.candidates(given, images=images))
+        without, instead = ", ".join(map(str, large)), ", ".join(map(str, tried))
+        lines.append(f"{name}.{argument}={without} left out: more than the {images} training images; tried instead: {instead}")
+    return lines
 
 
 def finished_baseline(path: Path, recipe: Recipe, arranged: ArrangedSplits) -> RunDirectory | None:
@@ -156,7 +168,7 @@ def estimate_seconds(recipe: Recipe, store: FeatureStore) -> float | None:
     features = hog_features(few.images) if kind == "hog" else pixel_features(few.images)
     waiting = sum(len(part) for split, part in store.arranged._asdict().items() if part is not None and not store.has(kind, split))
     preparing = (time.perf_counter() - begun) / PROBE_IMAGES * waiting / (store.threads if kind == "hog" else 1)
-    candidates = method.candidates(given)
+    candidates = method.candidates(given, images=len(train))
     first = {key: min(value, PROBE_IMAGES) if key in method.counts else value for key, value in candidates[0].items()}
     task = Task(features, few.labels, few.num_classes, recipe.seed, store.threads)
     method.fit(task, first).logits(features[:10], _silent)  # the first call loads and sets up what the others find ready
@@ -259,7 +271,9 @@ def _choose(
     watch: StageWatch,
 ) -> tuple[list[dict[str, Any]], dict[str, Any], Fitted]:
     """Every candidate with its accuracy on validation, the arguments of the best (the first of equals), and it, fitted."""
-    candidates = method.candidates(given) if validation is not None else method.candidates(given)[:1]
+    candidates = method.candidates(given, images=len(task.labels))
+    if validation is None:
+        candidates = candidates[:1]
     task.shared["candidates"] = candidates
     tried: list[dict[str, Any]] = []
     best: tuple[float, dict[str, Any], Fitted] | None = None

@@ -69,10 +69,21 @@ class Method:
     calibrated: bool = False
     seeded: bool = True
 
-    def candidates(self, given: Arguments) -> list[dict[str, Any]]:
-        """Every combination of arguments to try; a `given` one takes the default's place, a list as candidates."""
-        options = {name: _as_tuple(given.get(name, value)) for name, value in self.defaults.items()}
+    def candidates(self, given: Arguments, *, images: int) -> list[dict[str, Any]]:
+        """Every combination of arguments to try on `images` training images; a `given` one takes the default's place, a list as
+        candidates. Default counts above `images` are left out; where all of them are, the number of images takes their place."""
+        options = {}
+        for name, value in self.defaults.items():
+            values = _as_tuple(given.get(name, value))
+            if name in self.counts and name not in given:
+                values = tuple(one for one in values if one <= images) or (images,)
+            options[name] = values
         return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+
+    def left_out(self, given: Arguments, *, images: int) -> dict[str, tuple[Any, ...]]:
+        """Argument -> its default candidates that are more than `images` training images allow."""
+        counts = {name: _as_tuple(self.defaults[name]) for name in self.counts if name not in given}
+        return {name: large for name, values in counts.items() if (large := tuple(one for one in values if one > images))}
 
 
 def baseline_names() -> tuple[str, ...]:
