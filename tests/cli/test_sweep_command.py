@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_all_mistakes_are_told_together(refused: Callable[..., str]) -> None:
         (("lab-base-published", "--vary", "lr=1,0.1"), "chooses by validation"),
         (("lab-base", "--data", "digits", "--vary", "train_size=100,5000"), "training size 5000: digits has"),
         (("lab-base", "--data", "digits", "--vary", "data.classes=['1', '2'],['3', thirteen]"), "unknown class 'thirteen'"),
+        (("resnet20",), "nothing varies: give --vary KEY=V1,V2"),
         (("nowhere.yaml",), "cannot read the study or recipe"),
         (("--no-train", "-o", "x.md"), "no sweep in"),
     ],
@@ -69,6 +71,7 @@ def test_a_sweep_prints_its_table_and_is_not_trained_again(command: Command) -> 
     assert "batch_size is train.batch_size" in outcome.err
     assert "shortened: 1 epoch in place of 5 epochs" in outcome.err
     assert "Best on validation" in outcome.err
+    assert re.search(r"estimate: batch_size-64-seed-1 about .*\n(.*\n)?together about \d+:\d\d(:\d\d)? for 4 runs\n\[1/4\]", outcome.err)
     assert "(best)" in outcome.out
     folder = Path("runs/sweeps/lab-base-batch_size-1ep")
     assert "cifarlab sweep lab-base --vary batch_size=32,64" in (folder / "sweep.html").read_text()

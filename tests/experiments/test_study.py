@@ -103,9 +103,21 @@ def test_a_list_takes_values_side_by_side() -> None:
 def test_seeds_can_be_varied_counted_or_left_to_the_default() -> None:
     assert study(vary={"batch_size": [32], "seed": [5, 7]}).seeds == (5, 7)
     assert study(vary={"batch_size": [32]}).seeds == (0, 1, 2)
-    assert study(seeds=[4, 9]).points[0].values == {}
+    assert study(vary={"seed": [4, 9]}).points[0].values == {}
     assert "given twice" in problems(vary={"batch_size": [32], "seed": [5, 7]}, seeds=2)
-    assert "nothing varies" in problems(seeds=1)
+    assert "nothing varies" in problems(vary={"seed": [3]})
+
+
+@pytest.mark.parametrize("seeds", [None, 1, 5, [4, 9]])
+def test_a_study_in_which_nothing_varies_is_refused(seeds: Any) -> None:
+    assert "nothing varies: give --vary KEY=V1,V2" in problems(seeds=seeds)
+
+
+@pytest.mark.parametrize("seeds", [None, 1])
+def test_a_misspelt_field_is_not_called_nothing(seeds: Any) -> None:
+    said = problems(vary={"batch_siz": [32, 64]}, seeds=seeds)
+    assert "did you mean 'train.batch_size'" in said
+    assert "nothing varies" not in said
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

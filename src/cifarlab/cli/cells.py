@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
 
 class CellWatcher(contextlib.ExitStack):
-    """Tells of each cell and shows its training (cifarlab.experiments.Watcher)."""
+    """Tells of each cell and of the cost of all, and shows their training (cifarlab.experiments.Watcher)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._costs: list[float] = []
 
     def estimated(self, cell: RunCell, seconds: float) -> None:
         """What a cell will cost."""
         from cifarlab.cli.progress import clock
         from cifarlab.cli.terminal import note
 
+        self._costs.append(seconds)
         note(f"estimate: {cell.name} about {clock(seconds)}")
 
     def begin(self, cell: RunCell, number: int, total: int, estimate: float) -> Any:
@@ -25,6 +30,9 @@ class CellWatcher(contextlib.ExitStack):
         from cifarlab.cli.progress import clock, training_progress
         from cifarlab.cli.terminal import note
 
+        if len(self._costs) > 1:
+            note(f"together about {clock(sum(self._costs))} for {len(self._costs)} runs")
+        self._costs.clear()  # told once, before the first
         note(f"[{number}/{total}] {cell.name}, about {clock(estimate)}")
         return self.enter_context(training_progress())
 

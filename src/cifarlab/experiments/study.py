@@ -224,8 +224,11 @@ def _plan_problems(plan: StudyPlan, vary: Mapping[str, object], seeds: Sequence[
     for what, given, allowed in (("layout", plan.layout, get_args(Layout)), ("fixed", plan.fixed, get_args(Fixed))):
         if given not in allowed:
             problems.append(unknown(what, given, allowed))
-    if not vary and len(seeds) < 2 and not problems:
-        problems.append("nothing varies: give --vary KEY=VALUE,VALUE,..., for example --vary train.batch_size=32,64,128")
+    if not plan.vary or (set(plan.vary) == {"seed"} and len(seeds) == 1):  # a misspelt field is told of as such, not as none
+        problems.append(
+            "nothing varies: give --vary KEY=V1,V2,..., for example --vary train.batch_size=32,64,128, or --vary seed=0,1,2 for the "
+            "spread of seeds alone"
+        )
     if plan.length is not None and plan.scale is not None:
         problems.append("--epochs and --scale both change the length: choose one")
     if plan.length is not None and "train.duration" in vary:
