@@ -42,7 +42,10 @@ def keep_run(source: Path, *, folder: Path) -> Path:
         averaged = None if found.logits_tta is None else rounded(found.logits_tta)
         dataclasses.replace(found, logits=rounded(found.logits), logits_tta=averaged).save(kept.predictions_file(split))
     write_text(kept.recipe_file, run.recipe_file.read_text(encoding="utf-8"))
-    write_json(kept.path / "env.json", {key: value for key, value in run.read_json("env.json").items() if key not in PRIVATE})
+    env = {key: value for key, value in run.read_json("env.json").items() if key not in PRIVATE}
+    if "command" in env:
+        env["command"] = [Path(word).name if Path(word).is_absolute() else word for word in env["command"]]
+    write_json(kept.path / "env.json", env)
     write_text(kept.path / "metrics.jsonl", (run.path / "metrics.jsonl").read_text(encoding="utf-8"))
     write_json(kept.path / "status.json", run.status())  # last: it is what makes a folder a run
     return kept.path

@@ -62,11 +62,11 @@ def test_rounding_never_changes_which_class_wins(keep):
     assert (short[500:].view(np.uint32) & 0xFFF == 0).mean() > 0.99
 
 
-def test_no_weights_and_no_place_of_the_data_are_kept(keep, tmp_path):
+def test_no_weights_and_no_places_of_the_machine_are_kept(keep, tmp_path):
     kept = keep.keep_run(make_run(tmp_path / "runs").path, folder=tmp_path / "kept")
     names = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
     assert names == {"recipe.yaml", "env.json", "status.json", "metrics.jsonl", "predictions/test.npz"}
-    assert json.loads((kept / "env.json").read_text()) == {"torch": "2"}
+    assert json.loads((kept / "env.json").read_text()) == {"torch": "2", "command": ["cifarlab", "train", "--runs", "runs"]}
 
 
 def test_an_unfinished_run_is_refused(keep, tmp_path):
