@@ -48,7 +48,7 @@ def sweep(
     layout: str | None = None,
     seeds: int | Sequence[int] | None = None,
     fixed: str | None = None,
-    epochs: str | None = None,
+    epochs: str | float | None = None,
     scale: float | None = None,
     data: str | None = None,
     test: bool = False,
@@ -71,8 +71,8 @@ def sweep(
     """Train a recipe at every point of a study with several seeds, and write runs/name/sweep.html and sweep.md.
 
     study: a shipped study, a study file, or a recipe with `vary`: recipe field (its dotted name, or the last part of it where that
-    is clear) -> values. overrides: fields fixed to another value. layout: "grid" (every combination) or "list" (side by side).
-    seeds: how many (default 3) or which. fixed: "steps" gives every run the optimizer steps of the first point. epochs ("6ep",
+    is clear) -> list of values. overrides: fields fixed to another value. layout: "grid" (every combination) or "list" (side by side).
+    seeds: how many (default 3) or which. fixed: "steps" gives every run the optimizer steps of the first point. epochs (6, "6ep",
     "500st") or scale shortens every run, its schedule in proportion. test: evaluate the test split of every run, too, once; the
     best point is named by validation all the same. reports: a report.html for each run. output: a page of all sweeps in `runs`.
 
@@ -81,8 +81,10 @@ def sweep(
     a wrong type, a subset larger than the data, run directories in the way, a budget into which no run fits; DataError;
     training.PreemptedError after SIGINT or SIGTERM.
     """
+    _refuse(_type_problems(vary, overrides, epochs, scale))
+    length = f"{epochs:.15g}ep" if isinstance(epochs, int | float) else epochs
     plan = _changed(
-        find_plan(study), vary=vary, changes=overrides, layout=layout, seeds=seeds, fixed=fixed, length=epochs, scale=scale, data=data
+        find_plan(study), vary=vary, changes=overrides, layout=layout, seeds=seeds, fixed=fixed, length=length, scale=scale, data=data
     )
     job = _Job(plan, Path(runs), name, test, output=None if output is None else Path(output), command=command, device=device)
     job.check(max_minutes, note)
@@ -272,6 +274,24 @@ def _changed(plan: StudyPlan, *, vary: Any, changes: Any, data: str | None, **ot
         fixed["data.name"] = resolve_recipe(plan.recipe, data=data).data.name  # a path becomes absolute
     given = {key: value for key, value in others.items() if value is not None}
     return dataclasses.replace(plan, vary=merged, changes=fixed, **given)
+
+
+def _type_problems(vary: Any, overrides: Any, epochs: Any, scale: Any) -> list[str]:
+    """What a program may give by mistake and a command line cannot."""
+    problems = []
+    for what, given, example in (("vary", vary, '{"batch_size": [64, 128]}'), ("overrides", overrides, '{"optim.lr": 0.1}')):
+        if given is not None and not isinstance(given, Mapping):
+            problems.append(f"{what} must be a mapping of recipe fields such as {example}, not {given!r}")
+        elif given:
+            problems += [f"{what}: a recipe field is a name such as 'batch_size', not {key!r}" for key in given if not isinstance(key, str)]
+    for key, values in vary.items() if isinstance(vary, Mapping) else ():
+        if not isinstance(values, list | tuple | range):
+            problems.append(f"vary[{key!r}] must be a list of values such as [64, 128], not {values!r}")
+    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, str | int | float)):
+        problems.append(f"epochs must be a number of epochs such as 6, or a length such as '6ep' or '500st', not {epochs!r}")
+    if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float)):
+        problems.append(f"scale must be a factor such as 0.1, not {scale!r}")
+    return problems
 
 
 def _key(given: str) -> str:

@@ -176,6 +176,39 @@ def test_all_that_is_wrong_is_told_before_anything_is_made(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"vary": {"batch_size": 64}}, r"vary\['batch_size'\] must be a list of values such as \[64, 128\], not 64"),
+        ({"vary": {"batch_size": "64,128"}}, r"must be a list of values such as \[64, 128\], not '64,128'"),
+        ({"vary": ["batch_size=64,128"]}, "vary must be a mapping of recipe fields such as"),
+        ({"vary": "batch_size=64,128"}, "vary must be a mapping of recipe fields such as"),
+        ({"vary": {3: [1, 2]}}, "a recipe field is a name such as 'batch_size', not 3"),
+        ({"overrides": ["optim.lr=0.1"]}, "overrides must be a mapping"),
+        ({"epochs": [1]}, "epochs must be a number of epochs"),
+        ({"epochs": True}, "epochs must be a number of epochs"),
+        ({"epochs": -1}, "the length must be|a duration is"),
+        ({"scale": "half"}, "scale must be a factor"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused_with_what_is_allowed(given: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=reason):
+        run_sweep(tmp_path, **given)
+
+
+@pytest.mark.parametrize("study", [None, 3, ["digits"]])
+def test_what_names_no_study_is_refused(study: Any) -> None:
+    with pytest.raises(UsageError, match="the name of a study or recipe, a YAML file or a Recipe, not"):
+        sweeps.sweep(study, vary={"batch_size": [64, 128]})
+
+
+def test_a_number_of_epochs_is_a_length_in_epochs(tmp_path: Path) -> None:
+    heard: list[str] = []
+    for epochs in (1, 1.0, "1ep"):
+        run_sweep(tmp_path, overrides=None, epochs=epochs, train=False, note=heard.append)
+    assert heard.count("shortened: 1 epoch in place of 5 epochs; schedules follow in proportion") == 3
+
+
 # -- pooled, and all studies on one page ---------------------------------------------------------------------------------------
 
 

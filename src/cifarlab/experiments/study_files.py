@@ -29,6 +29,8 @@ def find_plan(study: str | Path | Recipe) -> StudyPlan:
     """
     if isinstance(study, Recipe):
         return StudyPlan(study.name, study)
+    if not isinstance(study, str | Path):
+        raise UsageError(f"a study is the name of a study or recipe, a YAML file or a Recipe, not {study!r}; for example 'digits'")
     name = str(study)
     if name in shipped_studies():
         return parse_study((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name=name, source=f"study {name}")
