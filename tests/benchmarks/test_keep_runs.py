@@ -27,9 +27,8 @@ def keep() -> Iterator[ModuleType]:
 
 
 def make_run(parent: Path, *, state: str = "done") -> RunDirectory:
-    run = RunDirectory.create(
-        parent, "lab-base-published-0", recipe_yaml="name: lab-base\n", env={"torch": "2", "found_in": "/home/me/data"}
-    )
+    env = {"torch": "2", "found_in": "/home/me/data", "command": ["cifarlab", "train", "--runs", "/home/me/runs"]}
+    run = RunDirectory.create(parent, "lab-base-published-0", recipe_yaml="name: lab-base\n", env=env)
     run.append_epoch({"epoch": 1, "train_loss": 1.5})
     run.weights_file("last").parent.mkdir()
     run.weights_file("last").write_bytes(bytes(1000))
