@@ -18,6 +18,7 @@ from cifarlab.experiments import (
     Watcher,
     estimate_cells,
     find_outcome,
+    folder_problems,
     plan_cells,
     refuse_small_budget,
     run_cells,
@@ -66,8 +67,9 @@ def reproduce(
     Raises UsageError, before anything is trained, for names, protocols and fields that do not exist and for a budget into which
     no run fits; DataError; training.PreemptedError after SIGINT or SIGTERM.
     """
-    _check_options(max_minutes, output)
-    place, chosen = Path(folder), choose_device(device)
+    place = Path(folder)
+    _check_options(max_minutes, output, place)
+    chosen = choose_device(device)
     cells = plan_cells(systems, protocol=protocol, seeds=seeds, changes=overrides)
     where, name = Path(data_dir) if data_dir is not None else None, cells[0].recipe.data.name
     splits = load_splits(name, data_dir=where, progress=progress, note=note)
@@ -106,7 +108,9 @@ def _with_changes(command: str, overrides: Mapping[str, object] | None) -> str:
     return " ".join(filter(None, [command, changed and f"(every recipe changed: {changed})"]))
 
 
-def _check_options(max_minutes: float | None, output: str | Path | None) -> None:
+def _check_options(max_minutes: float | None, output: str | Path | None, folder: Path) -> None:
+    if problems := folder_problems(folder):
+        raise UsageError("\n".join(problems))
     if max_minutes is not None and not max_minutes > 0:
         raise UsageError(f"max_minutes={max_minutes:g}: give minutes above 0")
     if output is not None and Path(output).is_dir():

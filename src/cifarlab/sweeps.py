@@ -15,7 +15,16 @@ from cifarlab.build import choose_device, unknown_names
 from cifarlab.config import Recipe, differences, override, parse_recipe
 from cifarlab.data import ArrangedSplits, find_named_cifar10, load_splits
 from cifarlab.errors import CifarlabError, ConfigError, UsageError
-from cifarlab.experiments import Outcome, OutcomeCollector, Watcher, find_outcome, refuse_small_budget, run_cells, unfinished
+from cifarlab.experiments import (
+    Outcome,
+    OutcomeCollector,
+    Watcher,
+    find_outcome,
+    folder_problems,
+    refuse_small_budget,
+    run_cells,
+    unfinished,
+)
 from cifarlab.experiments.study import Study, StudyPlan, make_study, option, resolve_key
 from cifarlab.experiments.study_files import find_plan, shipped_studies
 from cifarlab.experiments.sweep import estimate_sweep, fit_to_data, plan_sweep, refuse_taken
@@ -128,7 +137,7 @@ class _Job:
 
     def check(self, max_minutes: float | None, note: Note | None) -> None:
         """Everything that can be refused without data, all at once."""
-        problems = [] if self.output is None else _output_problems(self.output)
+        problems = folder_problems(self.runs) + ([] if self.output is None else _output_problems(self.output))
         if max_minutes is not None and not max_minutes > 0:
             problems.append(f"max_minutes={max_minutes:g}: give minutes above 0")
         try:
@@ -141,6 +150,7 @@ class _Job:
         if not _NAME.fullmatch(chosen):
             raise UsageError(f"name {chosen!r}: use 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit")
         self.folder = self.runs / chosen
+        _refuse(folder_problems(self.folder))
         self.chosen_device = choose_device(self.device)
         if note is not None:
             for given in [*self.plan.vary, *self.plan.changes]:

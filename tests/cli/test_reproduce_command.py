@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tiny_run import Command
@@ -32,6 +33,12 @@ def test_lengths_and_seeds_start_at_one(refused: Callable[..., str], option: str
 
 def test_an_output_that_cannot_be_written_is_refused_before_training(refused: Callable[..., str]) -> None:
     assert "no such folder" in refused("reproduce", "lab-base", "-o", "nowhere/table.md")
+
+
+@pytest.mark.parametrize("runs", ["taken", "taken/deeper"])
+def test_a_file_in_place_of_the_folder_is_refused_before_training(refused: Callable[..., str], runs: str) -> None:
+    Path("taken").write_text("mine")
+    assert f"cannot make runs in {runs}: taken is not a folder" in refused("reproduce", "lab-base", "--runs", runs)
 
 
 @pytest.mark.skipif("CIFARLAB_DATA" not in os.environ, reason="CIFARLAB_DATA is not set: no real CIFAR-10 to read")

@@ -54,6 +54,21 @@ def test_what_makes_no_sweep_is_refused(refused: Callable[..., str], arguments: 
     assert reason in refused("sweep", *arguments)
 
 
+@pytest.mark.parametrize("runs", ["taken", "taken/deeper"])
+def test_a_file_in_place_of_the_folder_is_refused_before_the_estimate(refused: Callable[..., str], runs: str) -> None:
+    Path("taken").write_text("mine")
+    said = refused(*SMALL, "--runs", runs)
+    assert f"cannot make runs in {runs}: taken is not a folder" in said
+    assert "estimate:" not in said
+    assert Path("taken").read_text() == "mine"
+
+
+def test_a_file_in_place_of_the_sweep_is_refused_before_the_estimate(refused: Callable[..., str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/sizes").write_text("mine")
+    assert "cannot make runs in mine/sizes: mine/sizes is not a folder" in refused(*SMALL, "--runs", "mine", "--name", "sizes")
+
+
 def test_the_shipped_studies_are_listed(command: Command) -> None:
     outcome = command("sweep", "--list-studies")
     assert outcome.code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -263,6 +264,16 @@ def find_outcome(cell: RunCell, *, folder: Path, retry: bool = False) -> Outcome
     if status["state"] == "failed" and not retry:
         return Outcome(cell, "failed", run, str(status.get("error") or "failed"))
     return Outcome(cell, "done", run) if status["state"] == "done" and not _to_predict(run, cell) else None
+
+
+def folder_problems(folder: Path) -> list[str]:
+    """Why no runs can be made in `folder`, which need not exist yet: something on the way to it is a file."""
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return []
+        if os.path.lexists(place):
+            return [f"cannot make runs in {folder}: {place} is not a folder; name another with --runs"]
+    return []
 
 
 def existing_run(path: Path) -> RunDirectory | None:
