@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cifarlab.errors import UsageError
+from cifarlab.serve.connections import HeaderWatch, most_connections, protocol_for
 from cifarlab.serve.service import Service
 
 TOKEN_VARIABLE = "CIFARLAB_TOKEN"
@@ -91,6 +92,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol_for(most_connections()),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -104,6 +106,7 @@ class Server(uvicorn.Server):
         )
         self._service = service
         self._on_start = on_start
+        self._headers = HeaderWatch(deadline)
         self.received: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,6 +119,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         ends = await super().on_tick(counter)
+        self._headers.look(self.server_state.connections)
         return ends or (self._service.draining and self._service.in_flight == 0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
