@@ -104,7 +104,7 @@ def write_int8(
         **describe_graph(after),
         "temperature": temperature[after.views[0]],
         "calibration": {"n": len(calibration), "images": images_from, "method": "min-max"},
-        **_effect(*given, labels, images_from=images_from, calibrated=_is_calibrated(description, after.views[0])),
+        **_effect(given[0], given[1], labels, images_from=images_from, calibrated=_is_calibrated(description, after.views[0])),
         "difference": {**compare_engines(before, after, images, temperature=temperature), "from": ONNX},
         "with": versions(),
     }
