@@ -71,7 +71,7 @@ class Baselines:
 
 
 def baseline(
-    names: Sequence[str] = (),
+    names: str | Sequence[str] = (),
     *,
     data: str = "cifar10",
     features: str = "both",
@@ -90,7 +90,7 @@ def baseline(
     note: Note | None = None,
     progress: Progress | None = None,
 ) -> Baselines:
-    """Fit classical baselines (all without names) and write runs/baselines.md and baselines.html with every accuracy and cost.
+    """Fit classical baselines, one, several or all (without names), and write runs/baselines.md and .html with every accuracy and cost.
 
     features: "pixels", "hog" or "both". overrides: fields of the recipe's data section ("data.validation") and arguments of the
     methods ("knn.k"), where a list is chosen from on validation. beside: evaluated runs of networks to show in the same table.
@@ -99,10 +99,10 @@ def baseline(
     there already is used as it is. The test split is predicted once in each run. Raises UsageError with every problem before
     anything is computed; DataError.
     """
+    names, beside = _several("names", names, "baselines, such as ['knn', 'svm']"), _several("beside", beside, "run directories")
     folder, where = Path(runs), Path(data_dir) if data_dir is not None else None
     recipes = _plan(names, data, features, seeds, _with_size(overrides, train_size))
-    if output is not None and (Path(output).is_dir() or not Path(output).parent.is_dir()):
-        raise UsageError(f"cannot write {output}: name a file in a folder that exists, such as baselines.md")
+    _check_places(folder, output)
     first = next(iter(recipes.values()))
     networks = [Run(path) for path in beside]
     splits = load_splits(first.data.name, data_dir=where, progress=progress, note=note)
@@ -116,8 +116,7 @@ def baseline(
         if not recipes:
             raise UsageError(f"none of these baselines is there yet in {folder}: {', '.join(missing)}; leave out --no-fit")
     if note is not None and fit:
-        for line in dict.fromkeys(line for recipe in recipes.values() for line in left_out_candidates(recipe, arranged)):
-            note(line)
+        _tell_of_candidates(recipes, arranged, note)
     work = _Work(folder, splits, arranged, threads or _cores(), found, report, watcher or SilentBaselineWatcher())
     try:
         done = [work.run(name, recipe, number, len(recipes)) for number, (name, recipe) in enumerate(recipes.items(), start=1)]
@@ -132,13 +131,37 @@ def baseline(
     return Baselines(done, rows, html, markdown)
 
 
+def _check_places(folder: Path, output: str | Path | None) -> None:
+    """Raise UsageError where the runs or the second table cannot be written, before anything starts."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise UsageError(f"cannot write into {folder}: {there} is a file; name a folder for the runs and the table with --runs DIR")
+    if output is not None and (Path(output).is_dir() or not Path(output).parent.is_dir()):
+        raise UsageError(f"cannot write {output}: name a file in a folder that exists, such as baselines.md")
+
+
+def _tell_of_candidates(recipes: Mapping[str, Recipe], arranged: ArrangedSplits, note: Note) -> None:
+    """Say once for each method which of its default candidates are too large for this data."""
+    for line in dict.fromkeys(line for recipe in recipes.values() for line in left_out_candidates(recipe, arranged)):
+        note(line)
+
+
+def _several(argument: str, given: Any, of: str) -> Sequence[Any]:
+    """A single name is a list of one, and is not taken letter by letter."""
+    if isinstance(given, str | Path):
+        return (given,)
+    if not isinstance(given, Sequence) or not all(isinstance(one, str | Path) for one in given):
+        raise UsageError(f"{argument} must be a list of {of} (given: {given!r})")
+    return given
+
+
 def _plan(names: Sequence[str], data: str, features: str, seeds: int, overrides: Mapping[str, object]) -> dict[str, Recipe]:
     """Run name -> recipe of every baseline asked for; all problems at once."""
     problems = [unknown("baseline", name, baseline_names()) for name in names if name not in baseline_names()]
     if features not in (*FEATURES, "both"):
         problems.append(unknown("features", features, [*FEATURES, "both"]))
-    if not 1 <= seeds <= MOST_SEEDS:
-        problems.append(f"seeds={seeds}: allowed is 1 to {MOST_SEEDS}")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
+        problems.append(f"seeds={seeds!r}: allowed is a whole number from 1 to {MOST_SEEDS}")
     chosen = list(dict.fromkeys(names)) or list(baseline_names())
     section, arguments = _sort_overrides(overrides, [name for name in chosen if name in baseline_names()], problems)
     is_path = data not in dataset_names() and data and ("/" in data or Path(data).exists())

@@ -47,6 +47,8 @@ def compare(
     `evaluate`, and each such reading is counted in its run. data_dir: where the data lies now, for that and for the pictures.
     progress(run name) gives a callback for an evaluation. Raises UsageError with every problem at once, before anything is computed.
     """
+    if wrong := _check_types(runs, baseline, output):
+        raise ConfigError(wrong, source="compare")
     problems = _check_options(split, resamples, seed, output)
     paths = [_path(run) for run in runs]
     of_baseline = None if baseline is None else _path(baseline)
@@ -96,14 +98,38 @@ class _Opened:
         return ComparedRun(self.label, self.directory, self.recipe, self.status, self.env, self.epochs, self.predictions)
 
 
+def _check_types(runs: object, baseline: object, output: object) -> list[str]:
+    """What is neither a run nor a list of runs; a string is no list, though it could be read letter by letter."""
+    problems = []
+    many = "a list of run directories, such as ['runs/a', 'runs/b']"
+    if not isinstance(runs, Sequence) or isinstance(runs, str):
+        problems.append(f"runs must be {many} (given: {runs!r})")
+    else:
+        problems += [f"runs must be {many}; this is no run directory: {run!r}" for run in runs if not _is_run(run)]
+    if baseline is not None and not _is_run(baseline):
+        problems.append(f"baseline must be a run directory, such as 'runs/a', or None (given: {baseline!r})")
+    if output is not None and not isinstance(output, str | Path):
+        problems.append(f"output must be a folder or None (given: {output!r})")
+    return problems
+
+
+def _is_run(value: object) -> bool:
+    """A path, or what holds one: asking for the class Run itself would import PyTorch."""
+    return isinstance(value, str | Path) or isinstance(getattr(value, "path", None), Path)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check_options(split: str, resamples: int, seed: int, output: str | Path | None) -> list[str]:
     problems = []
     if split not in SPLITS:
         problems.append(unknown("split", split, SPLITS))
-    if not LEAST_RESAMPLES <= resamples <= MOST_RESAMPLES:
-        problems.append(f"resamples {resamples}: allowed is {LEAST_RESAMPLES} to {MOST_RESAMPLES}, for example 10000")
-    if seed < 0:
-        problems.append(f"seed {seed}: allowed is a whole number from 0")
+    if not _is_whole(resamples) or not LEAST_RESAMPLES <= resamples <= MOST_RESAMPLES:
+        problems.append(f"resamples {resamples!r}: allowed is a whole number from {LEAST_RESAMPLES} to {MOST_RESAMPLES}, for example 10000")
+    if not _is_whole(seed) or seed < 0:
+        problems.append(f"seed {seed!r}: allowed is a whole number from 0")
     if output is not None:
         folder = Path(output)
         if folder.exists() and not folder.is_dir():

@@ -90,7 +90,7 @@ def test_a_finished_run_is_found_again_and_another_is_refused(arranged, tmp_path
     fit(recipe, arranged, tmp_path)
     found = finished_baseline(tmp_path / "one", recipe, arranged)
     assert found is not None
-    with pytest.raises(UsageError, match=r"seed: 0 -> 1\n.*--runs DIR"):
+    with pytest.raises(UsageError, match=r"seed: 0 -> 1\. .*--runs DIR"):
         finished_baseline(tmp_path / "one", recipe_of("tree", seed=1), arranged)
     with pytest.raises(UsageError, match="fitted to other data"):
         finished_baseline(tmp_path / "one", recipe, arranged._replace(test=arranged.test.take(np.arange(10))))

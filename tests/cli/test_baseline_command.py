@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from tiny_run import Outcome
 
+import cifarlab
 from cifarlab.cli.main import main
+from cifarlab.errors import UsageError
 
 SMALL = ("baseline", "--data", "digits", "--train-size", "120", "--threads", "1")
 
@@ -152,6 +154,48 @@ def test_candidates_that_were_given_are_refused_and_not_left_out(refused):
     assert "kmeans.clusters=200 is more than the 40 training images" in refused(
         "baseline", "--data", "digits", "--train-size", "40", "--features", "pixels", "--set", "kmeans.clusters=[10,200]"
     )
+
+
+@pytest.mark.parametrize("runs", ["file", "file/below"])
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_starts(refused, command, runs):
+    Path("file").write_text("kept")
+    assert "file is a file; name a folder" in refused(*SMALL, "tree", "--features", "pixels", "--runs", runs)
+    assert Path("file").read_text() == "kept"
+
+
+def test_python_takes_one_name_as_one_name(fitted):
+    found = cifarlab.baseline("tree", data="digits", train_size=120, features="pixels", threads=1, report=False)
+    assert [run.path.name for run in found.runs] == ["tree-pixels-0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nope",), "unknown baseline 'nope'"),
+        ((5,), "names must be a list of baselines, such as ['knn', 'svm'] (given: 5)"),
+        (([None],), "(given: [None])"),
+        ((None,), "(given: None)"),
+    ],
+)
+def test_python_is_told_what_names_are(command, arguments, words):
+    with pytest.raises(UsageError) as caught:
+        cifarlab.baseline(*arguments, data="digits")
+    assert words in str(caught.value)
+    assert str(caught.value).count("unknown baseline") <= 1
+
+
+@pytest.mark.parametrize(("wrong", "words"), [({"seeds": "x"}, "seeds='x'"), ({"beside": 5}, "beside must be a list of run directories")])
+def test_python_is_told_what_other_arguments_are(command, wrong, words):
+    with pytest.raises(UsageError, match=words):
+        cifarlab.baseline("tree", data="digits", **wrong)
+
+
+def test_a_differing_run_is_one_problem_on_one_line(fitted, refused):
+    error = refused(*SMALL, "knn", "--features", "pixels", "--set", "knn.k=3")
+    assert "1 problem\n" in error
+    (line,) = [line for line in error.splitlines() if line.startswith("  - ")]
+    assert "model.arguments.k: [1, 3] -> 3" in line
+    assert line.endswith("--runs DIR")
 
 
 def test_another_run_at_its_place_is_kept(fitted, refused):

@@ -157,6 +157,27 @@ def test_python_takes_paths_and_runs_and_gives_a_frozen_result(run, other):
         found.split = "test"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ("runs/a", {}, "runs must be a list of run directories, such as ['runs/a', 'runs/b'] (given: 'runs/a')"),
+        (Path("runs/a"), {}, "runs must be a list of run directories"),
+        (5, {}, "(given: 5)"),
+        (None, {}, "(given: None)"),
+        ([None], {}, "this is no run directory: None"),
+        (["runs/a", "runs/b"], {"resamples": "x"}, "resamples 'x': allowed is a whole number from 1000"),
+        (["runs/a", "runs/b"], {"resamples": 1e4}, "resamples 10000.0: allowed is a whole number"),
+        (["runs/a", "runs/b"], {"seed": None}, "seed None: allowed is a whole number from 0"),
+        (["runs/a", "runs/b"], {"baseline": 5}, "baseline must be a run directory"),
+        (["runs/a", "runs/b"], {"output": 5}, "output must be a folder or None (given: 5)"),
+    ],
+)
+def test_python_is_told_what_its_arguments_are(arguments, options, words):
+    with pytest.raises(UsageError) as caught:
+        cifarlab.compare(arguments, **options)
+    assert words in str(caught.value)
+
+
 def test_python_raises_usage_errors(run):
     with pytest.raises(UsageError, match="at least two runs"):
         cifarlab.compare([run])
@@ -174,7 +195,7 @@ def test_python_raises_usage_errors(run):
         (["runs/tiny", "runs/tinny"], "no run at runs/tinny: there is no such folder. Did you mean runs/tiny?"),
         (["runs/tiny", "runs"], "runs is not a run directory"),
         (["runs/tiny", "runs/other", "--split", "tset"], "unknown split 'tset'; did you mean 'test'?"),
-        (["runs/tiny", "runs/other", "--resamples", "10"], "resamples 10: allowed is 1000 to 1000000"),
+        (["runs/tiny", "runs/other", "--resamples", "10"], "resamples 10: allowed is a whole number from 1000 to 1000000"),
         (["runs/tiny", "runs/other", "--seed", "-1"], "seed -1"),
         (["runs/tiny", "runs/other", "-o", "runs/tiny/recipe.yaml"], "it is a file"),
         (["runs/tiny", "runs/other", "-o", "runs/tiny"], "it is a run directory"),

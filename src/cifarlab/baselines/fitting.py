@@ -145,8 +145,9 @@ def finished_baseline(path: Path, recipe: Recipe, arranged: ArrangedSplits) -> R
         return None
     run = RunDirectory.open(path)
     if changed := differences(read_recipe(run.recipe_file), recipe):
-        lines = "\n".join(f"  - {line}" for line in changed)
-        raise UsageError(f"{path} holds another run; nothing was changed. It differs in\n{lines}\nChoose another folder with --runs DIR")
+        raise UsageError(
+            f"{path} holds another run; nothing was changed. It differs in {'; '.join(changed)}. Choose another folder with --runs DIR"
+        )
     recorded = run.read_json("env.json")
     if any(recorded.get(key) != value for key, value in _checksums(arranged).items()):
         raise UsageError(f"{path} was fitted to other data. Choose another folder with --runs DIR, or point --data-dir to the same data")
