@@ -18,12 +18,12 @@ from cifarlab.experiments import (
     Watcher,
     estimate_cells,
     find_outcome,
-    folder_problems,
     plan_cells,
     refuse_small_budget,
     run_cells,
     unfinished,
 )
+from cifarlab.experiments.cells import folder_problems
 from cifarlab.files import write_text
 from cifarlab.reports import CellResult, ReportImages, write_reproduction, write_run_report
 from cifarlab.runs import RunDirectory
@@ -67,9 +67,8 @@ def reproduce(
     Raises UsageError, before anything is trained, for names, protocols and fields that do not exist and for a budget into which
     no run fits; DataError; training.PreemptedError after SIGINT or SIGTERM.
     """
-    place = Path(folder)
-    _check_options(max_minutes, output, place)
-    chosen = choose_device(device)
+    _check_options(max_minutes, output, Path(folder))
+    place, chosen = Path(folder), choose_device(device)
     cells = plan_cells(systems, protocol=protocol, seeds=seeds, changes=overrides)
     where, name = Path(data_dir) if data_dir is not None else None, cells[0].recipe.data.name
     splits = load_splits(name, data_dir=where, progress=progress, note=note)

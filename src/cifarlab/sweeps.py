@@ -15,16 +15,8 @@ from cifarlab.build import choose_device, unknown_names
 from cifarlab.config import Recipe, differences, override, parse_recipe
 from cifarlab.data import ArrangedSplits, find_named_cifar10, load_splits
 from cifarlab.errors import CifarlabError, ConfigError, UsageError
-from cifarlab.experiments import (
-    Outcome,
-    OutcomeCollector,
-    Watcher,
-    find_outcome,
-    folder_problems,
-    refuse_small_budget,
-    run_cells,
-    unfinished,
-)
+from cifarlab.experiments import Outcome, OutcomeCollector, Watcher, find_outcome, refuse_small_budget, run_cells, unfinished
+from cifarlab.experiments.cells import folder_problems
 from cifarlab.experiments.study import Study, StudyPlan, make_study, option, resolve_key
 from cifarlab.experiments.study_files import find_plan, shipped_studies
 from cifarlab.experiments.sweep import estimate_sweep, fit_to_data, plan_sweep, refuse_taken
