@@ -37,6 +37,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert made == pytest.approx((0.91, 0.01, low, high, 3))
     assert mean_interval([0.4]) == (0.4, None, None, None, 1)
     assert mean_interval([0.99, 1.0, 0.98], most=1.0).high == 1.0
+    assert mean_interval([0.99] * 3) == (0.99, 0.0, 0.99, 0.99, 3)  # not the rounding of a sum
 
 
 def test_points_whose_seeds_agree_are_tested_by_the_spread_of_all_points() -> None:

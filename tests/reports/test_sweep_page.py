@@ -104,6 +104,44 @@ def test_one_run_a_point_concludes_nothing(tmp_path: Path) -> None:
     assert "Differences between points" not in page
 
 
+def test_seeds_that_agree_to_the_last_image_measure_no_noise(tmp_path: Path) -> None:
+    page = page_of(tmp_path, make_sweep(tmp_path, ([1.0, 1.0, 1.0], [0.99, 0.99, 0.99])))
+    assert "Best on validation: batch_size 32, 100.00 % accuracy (the same with each of 3 seeds)." in page
+    assert "The seeds of every point gave equal accuracies. That does not measure the noise between seeds" in page
+    assert "here 1 000)" in page.replace("\u00a0", " ")
+    assert "| 32 (best) | 3 | 100.00 | 0.00 | - |" in page
+    assert "100.00 to 100.00" not in page
+    assert "differences below about" not in page
+
+
+def test_one_point_with_a_spread_is_enough_to_know_of_it(tmp_path: Path) -> None:
+    page = page_of(tmp_path, make_sweep(tmp_path, ([1.0, 1.0, 1.0], [0.98, 0.99, 0.97])))
+    assert "(the same with each of 3 seeds)" in page
+    assert "gave equal accuracies" not in page
+    assert "differences below about" in page
+
+
+def test_an_exact_tie_is_named_as_one(tmp_path: Path) -> None:
+    facts = make_sweep(tmp_path, ([0.9, 0.92, 0.91], [0.92, 0.91, 0.9], [0.8, 0.81, 0.82]))  # the same three, added in another order
+    page = page_of(tmp_path, facts)
+    assert "Tied for best on validation: batch_size 32; batch_size 64, each with a mean accuracy of 91.00 %" in page
+    assert "Best on validation: batch_size 32, 91" not in page
+    assert "(tied)" in page
+    assert "(best, tied)" in page
+    result, _, _ = write_sweep(tmp_path, facts)
+    assert [point["tied"] for point in sweep_summary(result)["points"]] == [True, True, False]
+
+
+def test_of_tied_points_that_of_the_lower_loss_is_marked(tmp_path: Path) -> None:
+    facts = make_sweep(tmp_path, ([0.9], [0.9]))
+    assert "batch_size 32 is marked as best for being named first: the losses are equal, too" in page_of(tmp_path, facts)
+    run = RunDirectory.open(tmp_path / "batch_size-64-seed-0")
+    made = Predictions.load(run.predictions_file("validation"))
+    surer = np.where((made.logits.argmax(axis=1) == made.labels)[:, None], 2 * made.logits, made.logits)
+    dataclasses.replace(made, logits=surer).save(run.predictions_file("validation"))
+    assert "batch_size 64 is marked as best for its lower loss" in page_of(tmp_path, facts)
+
+
 def test_one_point_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     assert "nothing to compare it with" in page_of(tmp_path, make_sweep(tmp_path, ([0.9, 0.91],)))
 

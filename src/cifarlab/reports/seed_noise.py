@@ -43,6 +43,8 @@ def mean_interval(values: Sequence[float], *, most: float = math.inf) -> MeanInt
     mean, sd, n = summarize(values)
     if sd is None:
         return MeanInterval(mean, None, None, None, n)
+    if len(set(values)) == 1:  # the sum's rounding is no spread
+        mean, sd = values[0], 0.0
     reach = student_quantile(0.975, n - 1) * sd / math.sqrt(n)
     return MeanInterval(mean, sd, max(0.0, mean - reach), min(most, mean + reach), n)
 

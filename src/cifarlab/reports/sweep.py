@@ -97,6 +97,7 @@ def sweep_summary(result: SweepResult) -> dict[str, Any]:
             "values": dict(zip(result.facts.keys, point.values, strict=True)),
             "n": len(point.done),
             "best": point is result.best,
+            "tied": point in result.tied,
             "accuracy": point.accuracy._asdict() if point.done else None,
             "loss": point.loss._asdict() if point.done else None,
             "accuracies": {str(run.seed): value for run, value in zip(point.done, point.accuracies("validation"), strict=True)},
@@ -226,7 +227,9 @@ def result_table(result: SweepResult) -> Table:
     for point in result.points:
         cells = [value_text(value) for value in point.values] or [facts.recipe]
         if point is result.best:
-            cells[0] += " (best)"
+            cells[0] += " (best, tied)" if result.tied else " (best)"
+        elif point in result.tied:
+            cells[0] += " (tied)"
         rows.append((*cells, *_row(point, test=facts.test)))
     caption = "Validation figures; the best point has the highest mean accuracy on validation."
     short = f" {capitalized(facts.shortened)}." if facts.shortened else ""
@@ -237,7 +240,9 @@ def _row(point: SweepPoint, *, test: bool) -> list[str]:
     if not point.done:
         return ["0", *[_NONE] * (9 if test else 6)]
     accuracy, loss = point.accuracy, point.loss
-    interval = _NONE if accuracy.low is None or accuracy.high is None else f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
+    interval = _NONE
+    if accuracy.low is not None and accuracy.high is not None and accuracy.sd:  # seeds that agree measure no noise
+        interval = f"{100 * accuracy.low:.2f} to {100 * accuracy.high:.2f}"
     cells = [str(accuracy.n), f"{100 * accuracy.mean:.2f}", _sd(accuracy.sd, 100), interval, f"{loss.mean:.4f}", _sd(loss.sd, 1)]
     if test:
         on_test, its_loss = mean_interval(point.accuracies("test"), most=1.0), mean_interval(point.losses("test"))

@@ -136,7 +136,20 @@ class SweepResult:
     @cached_property
     def best(self) -> SweepPoint | None:
         """Highest mean accuracy on validation, of equals the least loss; None without a finished run."""
-        return max(self.done, key=lambda point: (point.accuracy.mean, -point.loss.mean), default=None)
+        return max(self.done, key=lambda point: (_exact(point.accuracy.mean), -point.loss.mean), default=None)
+
+    @cached_property
+    def tied(self) -> tuple[SweepPoint, ...]:
+        """The points whose mean accuracy equals the best point's, that one among them; empty where it is best alone."""
+        best = self.best
+        tied = () if best is None else tuple(p for p in self.done if _exact(p.accuracy.mean) == _exact(best.accuracy.mean))
+        return tied if len(tied) > 1 else ()
+
+    @cached_property
+    def without_spread(self) -> bool:
+        """Whether several seeds were run and those of every point gave the same accuracy: that measures no noise."""
+        spreads = [point.accuracy.sd for point in self.done if point.accuracy.sd is not None]
+        return bool(spreads) and not any(spreads)
 
     @property
     def test_reads(self) -> int:
@@ -225,6 +238,11 @@ def group_by_line(result: SweepResult) -> dict[str, list[SweepPoint]]:
         words = ", ".join(f"{key} {value_text(value)}" for key, value in itertools.zip_longest(shorts, point.values[1:]))
         lines.setdefault(words, []).append(point)
     return lines
+
+
+def _exact(mean: float) -> float:
+    """A mean without what the order of its sum did to its last digits."""
+    return round(mean, 12)
 
 
 def _read(folder: Path, run: SweepRun, facts: SweepFacts) -> FinishedRun | SweepRun:

@@ -43,11 +43,19 @@ def conclusion(result: SweepResult) -> list[str]:
     best = result.best
     if best is None:
         return ["No run is finished: there is nothing to conclude."]
-    head = f"Best on validation: {result.named(best)}, {_mean(best.accuracy)}"
+    head = _tie(result, best) if result.tied else f"Best on validation: {result.named(best)}, {_mean(best.accuracy)}"
     if len(result.done) < 2:
         return [f"{head}. {'Only one point has a result' if len(result.points) > 1 else 'One point'}: there is nothing to compare it with."]
     lines = [f"{head}.", *_told_apart(result, best), *_limits(result)]
     return [line for line in lines if line]
+
+
+def _tie(result: SweepResult, best: SweepPoint) -> str:
+    """Several points with the same mean accuracy: none of them is best alone."""
+    names = "; ".join(result.named(point) for point in result.tied)
+    least = sum(point.loss.mean == best.loss.mean for point in result.tied) == 1
+    mark = f"{result.named(best)} is marked as best for " + ("its lower loss" if least else "being named first: the losses are equal, too")
+    return f"Tied for best on validation: {names}, each with a mean accuracy of {percent(best.accuracy.mean)}; {mark}"
 
 
 def _told_apart(result: SweepResult, best: SweepPoint) -> list[str]:
@@ -90,7 +98,13 @@ def _limits(result: SweepResult) -> list[str]:
     counts = sorted({len(point.done) for point in result.done})
     runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     lines = []
-    if reach is not None:
+    if result.without_spread:
+        images = min(int(run.scores["validation"]["n"]) for point in result.done for run in point.done)
+        lines.append(
+            "The seeds of every point gave equal accuracies. That does not measure the noise between seeds, which is not 0: on few "
+            f"validation images (here {grouped(images)}) different weights can answer alike. More of them, or more seeds, can show it."
+        )
+    elif reach is not None:
         lines.append(
             f"With {runs} runs a point and the spread between seeds of all points together, differences below about "
             f"{100 * reach:.2f} points are as a rule not shown; where the seeds of two points lie closer together, smaller ones can be."
@@ -158,6 +172,8 @@ def _p_is(p: float) -> str:
 def _mean(value: MeanInterval) -> str:
     if value.low is None or value.high is None:
         return f"{percent(value.mean)} accuracy (one run)"
+    if value.sd == 0:
+        return f"{percent(value.mean)} accuracy (the same with each of {value.n} seeds)"
     return f"{percent(value.mean)} accuracy (mean of {value.n} seeds, 95 % interval {between(value.low, value.high)})"
 
 
