@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cifarlab.paired import PairedDifference, compare_groups, holm, mcnemar, resample_accuracies
+from cifarlab.paired import PairedDifference, compare_groups, holm, mcnemar, resample_accuracies, unseen_share
 
 
 def pair_of(both: int, first_only: int, second_only: int, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,10 +109,31 @@ def test_the_p_value_of_two_runs_is_mcnemars():
     assert found.p_value == pytest.approx(2 * 0.5**5 - 0.5**5)
 
 
-def test_equal_runs_differ_by_nothing():
-    row = np.random.default_rng(1).random(50) < 0.5
+@pytest.mark.parametrize("images", [1, 14, 10_000])
+def test_equal_runs_differ_on_no_more_images_than_clopper_and_pearson_allow(images):
+    row = np.random.default_rng(1).random(images) < 0.5
     found = compare_groups([row, row], [[0], [1]], [(0, 1)])[0]
-    assert (found.value, found.low, found.high, found.p_value, found.detectable()) == (0, 0, 0, 1, 0)
+    most = stats.binomtest(0, images).proportion_ci(0.95, method="exact").high
+    assert (found.value, found.p_value, found.standard_error) == (0, 1, 0)
+    assert (-found.low, found.high) == pytest.approx((most, most))
+    assert most < found.detectable() <= 1
+
+
+def test_equal_groups_of_seeds_have_the_same_bound():
+    row = np.random.default_rng(1).random(14) < 0.5
+    found = compare_groups([row] * 6, [[0, 1, 2], [3, 4, 5]], [(0, 1)])[0]
+    assert (found.low, found.high) == pytest.approx((-unseen_share(14), unseen_share(14)))
+
+
+def test_one_right_and_one_wrong_on_few_images_is_not_certain_either():
+    found = compare_groups([[True] * 4, [False] * 4], [[0], [1]], [(0, 1)])[0]
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(1 - 2 * unseen_share(4))
+
+
+def test_no_images_have_no_unseen_share():
+    with pytest.raises(ValueError, match="at least 1"):
+        unseen_share(0)
 
 
 def test_groups_in_turned_order_give_the_turned_interval():

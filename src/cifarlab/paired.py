@@ -37,6 +37,7 @@ from scipy.special import bdtr, gammaln, ndtri, stdtrit
 
 LEVEL: Final = 0.05  # of every test; intervals are at 95 %
 POWER: Final = 0.8  # Cohen's convention for what a study can show
+_ROUNDING: Final = 1e-24  # a variance below this is none
 _BLOCK: Final = 4_000_000  # counts held at once while images are drawn
 
 Correct = NDArray[np.bool_]
@@ -56,6 +57,7 @@ class McNemar(NamedTuple):
 class PairedDifference:
     """Accuracy of a first group of runs minus that of a second on the same images, -1..1, with its 95 % interval.
 
+    Where all images are alike (both right or both wrong on each, say) the interval is that of the share of others: `unseen_share`.
     p_value: two-sided; of McNemar's test (mid-p) where both sides are one run, else of the bootstrap.
     standard_error: from the images and, where a side has several runs, from the seeds; freedom: its degrees of freedom.
     seed_sd: standard deviation of the accuracy over the seeds of a group, pooled; None with one run a side.
@@ -88,6 +90,14 @@ class PairedDifference:
 
     def _quantile(self, share: float) -> float:
         return float(ndtri(share) if math.isinf(self.freedom) else stdtrit(self.freedom, share))
+
+
+def unseen_share(images: int) -> float:
+    """The largest share, 0..1, of what none of `images` images has shown: the upper end of Clopper and Pearson's 95 % interval (1934,
+    Biometrika 26:404-413) for 0 of N, 1 - 0.025^(1 / N). Raises ValueError for less than one image."""
+    if images < 1:
+        raise ValueError(f"images must be at least 1, not {images}")
+    return -math.expm1(math.log(LEVEL / 2.0) / images)
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
@@ -182,6 +192,10 @@ def _difference(
         freedom = degrees * (variance / (of_seeds * weight)) ** 2 if of_seeds > 0 else math.inf
     test = mcnemar(first[0], second[0]) if seeds == (1, 1) else None
     low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
+    if np.ptp(by_image) == 0 and variance < _ROUNDING:
+        # All images are alike, so that every draw is; other images may yet be unlike them, and differ by anything from -1 to 1.
+        variance, unseen = 0.0, unseen_share(images)
+        low, high = value - unseen * (1.0 + value), value + unseen * (1.0 - value)
     return PairedDifference(
         value=value,
         low=max(-1.0, float(min(low, value))),

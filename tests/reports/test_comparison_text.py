@@ -125,7 +125,12 @@ CASES = {
     ),
     "the same answers": (
         (difference(0.0, 0.0, 0.0, p=1.0, seeds=(1, 1), se=0.0), 1.0, 1, False),
-        ("none", "No difference between A and B: on each of the 10\u00a0000 images both are right or both wrong.", ""),
+        (
+            "none",
+            "No difference between A and B is seen: on all of the 10\u00a0000 images both are right or both wrong. That leaves open that "
+            "only one of them is right on up to 0.037 % of such images (95 % confidence).",
+            "",
+        ),
     ),
     "an end that would be rounded to 0 is not": (
         (difference(0.003, 0.00004, 0.006, p=0.04), 0.04, 1, False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from cifarlab.paired import LEVEL, PairedDifference
+from cifarlab.paired import LEVEL, PairedDifference, unseen_share
 from cifarlab.reports.numbers import counted, p_text
 
 Judgement = Literal["first", "second", "none"]
@@ -34,9 +34,12 @@ def judge_pair(first: str, second: str, difference: PairedDifference, *, correct
         return Judged("first" if first_is_better else "second", sentence, _scope(first, second, difference, one_recipe))
     if difference.standard_error == 0 and difference.value == 0:
         who = "both are right or both wrong" if difference.seeds == (1, 1) else "the same share of their runs is right"
-        return Judged(
-            "none", f"No difference between {first} and {second}: on each of the {counted(difference.images, 'image')} {who}.", ""
+        what = "only one of them is right" if difference.seeds == (1, 1) else "the shares differ"
+        sentence = (
+            f"No difference between {first} and {second} is seen: on all of the {counted(difference.images, 'image')} {who}. "
+            f"That leaves open that {what} on up to {100 * unseen_share(difference.images):.2g} % of such images (95 % confidence)."
         )
+        return Judged("none", sentence, "")
     sentence = (
         f"No difference between {first} and {second} is shown{_why_not(difference, corrected_p, tests, outside)}: "
         f"{_lead(first, second, difference)} ({interval_text(difference, turned=difference.value < 0)}; {size_text(difference)})."
