@@ -352,3 +352,10 @@ def test_different_seeds_give_different_results(tmp_path: Path) -> None:
     assert len(weights) == 2
     first, second = (Predictions.load(the_run(outcome).predictions_file("test")) for outcome in outcomes)
     assert np.array_equal(first.sample_ids, second.sample_ids)
+
+
+def test_a_stop_names_one_way_on_that_of_all_cells(tmp_path: Path) -> None:
+    with pytest.raises(PreemptedError) as caught:
+        run(make_cells(), tmp_path, watch=signal_at(CORRECTED, 2))
+    total = EPOCHS * STEPS["corrected"]
+    assert str(caught.value) == f"{CORRECTED}: stopped after step 2 of {total}; saved. The same command goes on from there"

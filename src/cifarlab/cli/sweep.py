@@ -96,7 +96,7 @@ def _run(
                 on_stop=say_stopping,
             )
     except PreemptedError:
-        note("the sweep is stopped; its page shows what is done, and the same command goes on from there")
+        note("the sweep is stopped; its page shows what is done")
         raise
     if estimate:
         say_estimates(result.estimates, as_json=as_json)

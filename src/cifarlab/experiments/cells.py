@@ -360,7 +360,8 @@ def _run(
             evaluate_run(run, arranged, split, device=device)
         if write_report is not None:
             write_report(run, arranged)
-    except PreemptedError:
+    except PreemptedError as error:  # not to be resumed alone: the other cells would be left out
+        error.args = (f"{cell.name}: {error.saved}. The same command goes on from there",)
         raise
     except BusyError as error:
         return Outcome(cell, "elsewhere", run, str(error))

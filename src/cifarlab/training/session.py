@@ -46,7 +46,8 @@ class PreemptedError(CifarlabError):
     def __init__(self, run: RunDirectory, *, signal_number: int, step: int, total_steps: int) -> None:
         self.exit_code = 128 + signal_number
         self.run = run
-        super().__init__(f"stopped after step {step} of {total_steps}; saved. Go on with: cifarlab train --resume {run.path}")
+        self.saved = f"stopped after step {step} of {total_steps}; saved"
+        super().__init__(f"{self.saved}. Go on with: cifarlab train --resume {run.path}")
 
 
 class SilentListener:
