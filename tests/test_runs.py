@@ -157,7 +157,14 @@ def test_a_file_is_no_run(run: RunDirectory) -> None:
 
 
 def test_a_folder_without_status_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"it has no status\.json and recipe\.yaml"):
+    with pytest.raises(UsageError, match=r"it has no status\.json and no recipe\.yaml$"):
+        RunDirectory.open(tmp_path)
+
+
+@pytest.mark.parametrize(("there", "missing"), [("recipe.yaml", "status.json"), ("status.json", "recipe.yaml")])
+def test_only_what_is_missing_is_named(tmp_path: Path, there: str, missing: str) -> None:
+    (tmp_path / there).write_text("{}")
+    with pytest.raises(UsageError, match=rf"it has no {missing}$"):
         RunDirectory.open(tmp_path)
 
 

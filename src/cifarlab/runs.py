@@ -187,8 +187,8 @@ class RunDirectory:
             hint = f" Did you mean {path.parent / match}?" if match else ""
             raise UsageError(f"no run at {path}: {_why_no_folder(path)}.{hint}")
         run = cls(path)
-        if not os.path.exists(path / "status.json") or not os.path.exists(run.recipe_file):
-            raise UsageError(f"{path} is not a run directory: it has no status.json and recipe.yaml")
+        if missing := [name for name in ("status.json", "recipe.yaml") if not os.path.exists(path / name)]:
+            raise UsageError(f"{path} is not a run directory: it has no {' and no '.join(missing)}")
         schema = run.status().get("schema")
         if schema != SCHEMA_VERSION:
             raise RunError(

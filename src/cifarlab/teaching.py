@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cifarlab.api import Note, Run, arranged_again, load
 from cifarlab.bundle import Predictor
 from cifarlab.bundle.torch_engine import TorchEngine
-from cifarlab.errors import ImageError, UsageError
+from cifarlab.errors import ImageError, RunError, UsageError
 from cifarlab.explain import (
     ConvolutionExample,
     PoolingExample,
@@ -28,6 +28,7 @@ from cifarlab.explain import (
 )
 from cifarlab.explain.convolution import INPUT, POOL
 from cifarlab.figures import Grid, GridRow, plot_dense_activations, plot_filters, plot_layer_activations, plot_matrices
+from cifarlab.runs import RunDirectory
 
 IMAGES: Final = 3  # images of a run whose activations are shown where none are named
 STRIPS: Final = 12  # images beside the outputs of the last dense layer
@@ -142,9 +143,21 @@ def _strips(engine: TorchEngine, predictor: Predictor, pixels: NDArray[np.uint8]
 
 
 def _engine(model: str | Path) -> tuple[TorchEngine, Predictor]:
+    if (Path(model) / "status.json").exists():
+        _check_weights(RunDirectory.open(Path(model)))
     predictor = load(model, device="cpu")
     assert isinstance(predictor.engine, TorchEngine)
     return predictor.engine, predictor
+
+
+def _check_weights(run: RunDirectory) -> None:
+    """Raise RunError where a run has come to its end, and its weights have been removed since."""
+    there = any(run.weights_file(which).exists() for which in ("best", "last"))
+    if run.status().get("state") == "done" and not there and not run.baseline_file.exists():
+        raise RunError(
+            f"{run.path} is done, but its weights file is missing: {run.weights_file('last')} does not exist. "
+            "Put it back from a copy, or train again from its recipe.yaml"
+        )
 
 
 def _read_images(predictor: Predictor, images: Sequence[str | Path]) -> NDArray[np.uint8]:

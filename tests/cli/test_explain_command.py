@@ -94,6 +94,15 @@ def test_every_unreadable_image_is_named(run, refused):
     assert "gone.png: there is no such file" in error
 
 
+def test_a_done_run_without_weights_is_not_to_be_resumed(run, command):
+    shutil.rmtree(run / "weights")
+    for what in ("filters", "activations"):
+        outcome = command("explain", what, run)
+        assert outcome.code == 1
+        assert "its weights file is missing" in outcome.err
+        assert "--resume" not in outcome.err
+
+
 def test_what_is_no_model_is_refused(command, refused):
     Path("empty").mkdir()
     assert "it has no bundle.json" in refused("explain", "filters", "empty")
