@@ -98,6 +98,9 @@ def test_a_sweep_prints_its_table_and_is_not_trained_again(command: Command) -> 
     assert "epoch 1/1" not in again.err
     assert (folder / "sweep.md").read_text() == before
     assert "studies/lab-base-batch_size-1ep.svg" in Path("STUDIES.md").read_text()
+    env = folder / "batch_size-64-seed-1" / "env.json"
+    env.write_text(env.read_text().replace('"threads": 1', '"threads": 2'))
+    assert "The runs were not all trained alike: 3 runs with" in command(*SMALL, *SHORT, "--no-train").err
     collected = command("sweep", "--no-train", "-o", "STUDIES.md")
     assert collected.code == 0
     assert "all sweeps of runs/sweeps: STUDIES.md" in collected.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,38 @@ def test_pooled_data_and_other_validation_images_are_told(tmp_path: Path) -> Non
     assert "not comparable with published test accuracies" in page
     assert "judged on different validation images" in page
     assert "Training sets are nested" in page
+
+
+def set_env(folder: Path, facts: SweepFacts, number: int, **env: Any) -> None:
+    """Other words in the env.json of one run."""
+    file = folder / facts.runs[number].name / "env.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **env}))
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"threads": 2}, "8 runs with A processor, 1 thread; 1 run with A processor, 2 threads"),
+        ({"processor": "Another"}, "8 runs with A processor, 1 thread; 1 run with Another, 1 thread"),
+        ({"precision": "bf16"}, "8 runs with A processor, 1 thread; 1 run with A processor, 1 thread, precision bf16"),
+    ],
+)
+def test_runs_that_were_not_trained_alike_are_told_of_before_the_result(tmp_path: Path, env: dict[str, Any], told: str) -> None:
+    facts = make_sweep(tmp_path, CLEAR)
+    set_env(tmp_path, facts, 8, **env)
+    page = page_of(tmp_path, facts)
+    assert f"The runs were not all trained alike: {told}." in page
+    assert page.index("not all trained alike") < page.index("Best on validation")
+    (notice,) = sweep_summary(write_sweep(tmp_path, facts)[0])["notices"]
+    assert "not all trained alike" in notice
+
+
+def test_runs_that_were_trained_alike_or_vary_in_precision_need_no_notice(tmp_path: Path) -> None:
+    facts = make_sweep(tmp_path, CLEAR)
+    assert "trained alike" not in page_of(tmp_path, facts)
+    set_env(tmp_path, facts, 8, precision="bf16")
+    varied = dataclasses.replace(facts, keys=("train.precision",), points=(("fp32",), ("tf32",), ("bf16",)))
+    assert "trained alike" not in page_of(tmp_path, varied)
 
 
 def test_runs_without_a_result_are_named_with_their_reason(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def _say(result: Any, *, as_json: bool) -> None:
     else:
         table = summary["table"]
         write_table(table["head"], table["rows"], right=table["head"][1:])
-    for line in summary["conclusion"]:
+    for line in (*summary["notices"], *summary["conclusion"]):
         note(line)
     states = [outcome.state for outcome in result.outcomes]
     if states:

@@ -90,7 +90,7 @@ def write_studies(output: Path, folders: Sequence[Path], *, missing: Sequence[st
 
 
 def sweep_summary(result: SweepResult) -> dict[str, Any]:
-    """A sweep for scripts: its conclusion, the table as shown, and every point with its figures."""
+    """A sweep for scripts: what must not be missed of it, its conclusion, the table as shown, and every point with its figures."""
     table = result_table(result)
     points_of = [
         {
@@ -110,6 +110,7 @@ def sweep_summary(result: SweepResult) -> dict[str, Any]:
         "name": result.facts.name,
         "shortened": result.facts.shortened,
         "points": points_of,
+        "notices": notices(result),
         "conclusion": conclusion(result),
         "table": {"head": list(table.head), "rows": [list(row) for row in table.rows]},
     }

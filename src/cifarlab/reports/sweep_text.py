@@ -27,6 +27,8 @@ def notices(result: SweepResult) -> list[str]:
     if facts.shortened:
         note = f" {facts.note}" if facts.note else ""
         texts.append(f"{capitalized(facts.shortened)}, schedules in proportion: these figures are not those of the study in full.{note}")
+    if mixed := _unlike_machines(result):
+        texts.append(mixed)
     if facts.pooled:
         texts.append(POOLED)
     if facts.test and result.done:
@@ -36,6 +38,20 @@ def notices(result: SweepResult) -> list[str]:
             "The best point is named by validation; nothing was chosen by the test figures."
         )
     return texts
+
+
+def _unlike_machines(result: SweepResult) -> str:
+    """That runs differ in machine, threads or precision where nothing of that was varied; "" where they do not."""
+    precision = "train.precision" not in result.facts.keys
+    made = [_machine(run.env, precision=precision) for point in result.done for run in point.done]
+    if len(set(made)) < 2:
+        return ""
+    counts = "; ".join(f"{counted(made.count(machine), 'run')} with {machine}" for machine in dict.fromkeys(made))
+    return (
+        f"The runs were not all trained alike: {counts}. The same seed gives other figures on another processor, with other threads or "
+        "in another precision, so that a part of the differences can come from that; times are not comparable. Train all of them alike, "
+        "with the same --device and --threads, in a folder of their own."
+    )
 
 
 def conclusion(result: SweepResult) -> list[str]:
@@ -177,12 +193,12 @@ def _mean(value: MeanInterval) -> str:
     return f"{percent(value.mean)} accuracy (mean of {value.n} seeds, 95 % interval {between(value.low, value.high)})"
 
 
-def _machine(env: object) -> str:
+def _machine(env: object, *, precision: bool = True) -> str:
     given = env if isinstance(env, dict) else {}
     threads = given.get("threads")
     parts: Sequence[str] = (
         str(given.get("processor") or given.get("device") or "not recorded"),
         f"{threads} thread{'' if threads == 1 else 's'}" if threads and str(given.get("device")) == "cpu" else "",
-        f"precision {given['precision']}" if given.get("precision") else "",
+        f"precision {given['precision']}" if precision and given.get("precision") else "",
     )
     return ", ".join(filter(None, parts))
