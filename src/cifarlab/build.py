@@ -168,21 +168,21 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
     """
     version = description.get("bundle_version")
     if version != BUNDLE_VERSION:
-        raise BundleError(f"the model description has version {version!r}; this cifarlab reads version {BUNDLE_VERSION}")
+        raise BundleError(
+            f"bundle.json, the model description of {weights}, has version {version!r}; this cifarlab reads version {BUNDLE_VERSION}. "
+            "Use the cifarlab release that wrote it, or export the run again"
+        )
     try:
         preprocess = restore_preprocess(description)
+        network, side = description["model"], preprocess.output_size(description["input"]["size"])
         build = functools.partial(
-            create_model,
-            description["model"]["name"],
-            num_classes=len(description["classes"]),
-            image_size=preprocess.output_size(description["input"]["size"]),
-            arguments=description["model"]["arguments"],
+            create_model, network["name"], num_classes=len(description["classes"]), image_size=side, arguments=network["arguments"]
         )
         if content is not None and (values := _values(build, size=len(content))) > len(content):
             raise ValueError(f"the network has {values:,} weights, which cannot be in a file of {len(content):,} bytes")
         model = build()
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"the model description is damaged: {error}") from error
+        raise BundleError(f"the model description is damaged or does not fit {weights}: {error}") from error
     try:
         tensors = load_file(weights) if content is None else load(content)
         if problem := _unfit(tensors, model.state_dict()):
@@ -191,7 +191,7 @@ def restore(description: dict[str, Any], weights: Path, *, content: bytes | None
     except FileNotFoundError:
         raise BundleError(f"{weights} does not exist: the training has not come to its end. Continue it with --resume") from None
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(f"{weights} is damaged or of another network: {str(error).splitlines()[0]}") from error
+        raise BundleError(f"{weights} is damaged or of another network: {str(error).splitlines()[:2][-1].strip()}") from error
     return model.eval().to(memory_format=torch.channels_last), preprocess  # type: ignore[call-overload]
 
 

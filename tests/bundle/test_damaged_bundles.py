@@ -95,7 +95,7 @@ def test_weights_are_never_read_from_another_place(change: Change, tmp_path: Pat
     )
     folder = change(lambda content: content.update(weights="../other.safetensors"))
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BundleError, match=r"model\.safetensors is missing"):
+    with pytest.raises(BundleError, match=r"its weights must be model\.safetensors, not '\.\./other\.safetensors'"):
         opened(folder)
 
 
@@ -234,9 +234,7 @@ TENSOR = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     ],
 )  # fmt: skip
 def test_a_hostile_header_is_refused(change: Change, content: bytes) -> None:
-    with pytest.raises(
-        BundleError, match="cannot be in a file of" if len(content) < 100_000 else "is damaged or of another network"
-    ):
+    with pytest.raises(BundleError, match="cannot be in a file of" if len(content) < 100_000 else "is damaged or of another network"):
         opened(forge(change, content))
 
 
@@ -303,3 +301,45 @@ def test_an_update_that_could_not_be_read_again_is_not_written(bundle_copy: Path
 def test_a_folder_of_pictures_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"it has no bundle\.json"):
         opened(tmp_path)
+
+
+# -- what the message names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda content: content.update(weights="model.onnx"),
+            r"bundle\.json is damaged: its weights must be model\.safetensors, not 'model\.onnx'",
+        ),
+        (lambda content: content.pop("weights"), r"its weights must be model\.safetensors, not None"),
+        (lambda content: content["input"].update(color="cmyk"), r"bundle\.json is damaged: unknown color 'cmyk'"),
+        (lambda content: content.update(classes=["a", "b", *"cdefg", "b", "h", "i"]), "two of its classes have one name: 'b'"),
+        (
+            lambda content: content.update(classes=content["classes"][:9]),
+            r"model\.safetensors is .* size mismatch for .*\[10.*\[9",
+        ),
+        (
+            lambda content: content.update(bundle_version=99),
+            r"bundle\.json, .*model\.safetensors, has version 99; .* or export the run again",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(change: Change, edit: Callable[[dict[str, Any]], object], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        opened(change(edit))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"damaged" * 40_000])
+def test_damaged_weights_with_a_fitting_hash_are_named(bundle_copy: Path, change: Change, content: bytes) -> None:
+    (bundle_copy / "model.safetensors").write_bytes(content)
+    with pytest.raises(BundleError, match=r"damaged or .*model\.safetensors|model\.safetensors is damaged or of another network"):
+        opened(change(lambda content: None))
+
+
+def test_a_folder_in_place_of_the_description_is_told(bundle_copy: Path) -> None:
+    (bundle_copy / "bundle.json").unlink()
+    (bundle_copy / "bundle.json").mkdir()
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged: it is a folder"):
+        opened(bundle_copy)

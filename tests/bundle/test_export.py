@@ -249,3 +249,10 @@ def test_a_single_format_needs_no_list(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown format 'onxx'") as caught:
         cifarlab.export(tmp_path, tmp_path / "b", to="onxx")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["inner", "new/inner"])
+def test_a_folder_inside_a_bundle_is_refused(small_run: Path, bundle_copy: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="lies inside the bundle"):
+        cifarlab.export(small_run, bundle_copy / name, device="cpu", force=True)
+    assert not (bundle_copy / name.split("/")[0]).exists()

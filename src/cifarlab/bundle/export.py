@@ -22,7 +22,7 @@ from torch import Tensor
 from cifarlab.build import restore, weights_path
 from cifarlab.bundle.calibration import calibrate, confirm
 from cifarlab.bundle.card import write_card
-from cifarlab.bundle.manifest import FILES, FORMAT, WEIGHTS, read_description, record_file
+from cifarlab.bundle.manifest import FILES, FORMAT, WEIGHTS, is_bundle, read_description, record_file
 from cifarlab.bundle.torch_engine import TorchEngine
 from cifarlab.data.dataset import Dataset
 from cifarlab.errors import BundleError, RunError, UsageError, unknown
@@ -74,6 +74,9 @@ def check_output(output: Path, *, force: bool = False) -> None:
     """Raise UsageError where a bundle may not be written to `output`."""
     if output.name in ("", ".."):  # the folder is put in place whole, and whoever stands in the one before would stand nowhere
         raise UsageError(f"--output {output} is no name of a folder; nothing was changed. Give one, such as {output / 'my-model'}")
+    for parent in output.absolute().parents:
+        if _holds_bundle(parent):
+            raise UsageError(f"{output} lies inside the bundle {parent}; nothing was changed. Choose another --output")
     if not os.path.lexists(output):
         return
     if not output.is_dir() or output.is_symlink():
@@ -88,6 +91,15 @@ def check_output(output: Path, *, force: bool = False) -> None:
         )
     if not force:
         raise UsageError(f"{output} is not empty; nothing was changed. Choose another --output, or replace the bundle in it with --force")
+
+
+def _holds_bundle(folder: Path) -> bool:
+    """Whether `folder` is a bundle that can be read, and not a run directory."""
+    if not os.path.isfile(folder / "bundle.json"):
+        return False
+    with contextlib.suppress(BundleError):
+        return is_bundle(read_description(folder))
+    return False
 
 
 def check_request(output: Path, *, force: bool, to: Sequence[str], license: str | None) -> None:

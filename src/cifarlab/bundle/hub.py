@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -103,5 +104,15 @@ def _refusals(what: str) -> Iterator[None]:
         raise BundleError(f"{what}: {refusal}. Log in with: hf auth login") from error
     # Network, proxy, certificate, cache: huggingface_hub and what it stands on have errors of many families.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"{what}: {reason}. Check the network") from error
+        raise BundleError(f"{what}: {_reason(error)}. Check the network") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Why it failed, in few words: the libraries' texts hold those of all errors before them."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (ConnectionError, socket.gaierror, TimeoutError)):
+            return f"the Hub cannot be reached ({cause.strerror or cause or 'timeout'})"
+        cause = cause.__cause__ or cause.__context__
+    first = (str(error).splitlines() or [""])[0].strip(" .")
+    return first[:200] or type(error).__name__

@@ -24,6 +24,7 @@ WEIGHTS: Final = "model.safetensors"
 ONNX: Final = "model.onnx"
 INT8: Final = "model.int8.onnx"
 FILES: Final = (WEIGHTS, ONNX, INT8)  # all that bundle.json may vouch for: names, never paths
+COLORS: Final = ("rgb", "gray")  # what a network sees of a picture
 VIEWS: Final = ("none", "flip", "six")  # as cifarlab.augment has them, which needs PyTorch
 MOST_BYTES: Final = 4 << 20  # of bundle.json
 MOST_CLASSES: Final = 10_000
@@ -40,6 +41,8 @@ def read_description(folder: Path) -> Json:
     """
     file = folder / "bundle.json"
     try:
+        if file.is_dir():
+            raise BundleError(f"{file} is damaged: it is a folder, not a file. {_AGAIN}")
         if not file.is_file():
             raise UsageError(no_model(folder))
         with file.open("rb") as stream:
@@ -129,6 +132,8 @@ def _problem(description: Json) -> str | None:
         return f"the name of a class has characters that cannot be printed: {odd[0][:80]!r}"
     if len(classes) > MOST_CLASSES:
         return f"it has {len(classes)} classes; at most {MOST_CLASSES}"
+    if len(set(classes)) < len(classes):
+        return f"two of its classes have one name: {next(name for name in classes if classes.count(name) > 1)!r}"
     source = description.get("input")
     if not isinstance(source, dict):
         return f"its input must be an object, not {type(source).__name__}"
@@ -137,12 +142,16 @@ def _problem(description: Json) -> str | None:
     for key in ("center_crop", "network_size"):
         if source.get(key) is not None and not _whole(source[key], 1, LARGEST_SIDE):
             return f"its {key} must be 1 to {LARGEST_SIDE} pixels, not {repr(source[key])[:80]}"
+    if source.get("color") not in COLORS:
+        return unknown("color", source.get("color"), COLORS)
     if source.get("resize") not in RESIZE_RULES:
         return unknown("resize rule", source.get("resize"), RESIZE_RULES)
     if description.get("tta") not in VIEWS:
         return unknown("test-time augmentation", description.get("tta"), VIEWS)
     if not is_bundle(description):
         return None
+    if description.get("weights") != WEIGHTS:
+        return f"its weights must be {WEIGHTS}, not {repr(description.get('weights'))[:80]}"
     return _file_problem(description.get("files")) or _calibration_problem(description.get("calibration"))
 
 
