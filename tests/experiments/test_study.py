@@ -175,6 +175,20 @@ def test_a_split_seed_can_be_varied_and_the_dataset_fixed() -> None:
     assert [(point.recipe.data.name, point.recipe.data.split_seed) for point in made.points] == [("digits", 0), ("digits", 1)]
 
 
+def test_a_value_without_a_validation_split_is_named() -> None:
+    said = problems("digits", vary={"data.validation": [0, 0.2, 1]})
+    assert "no validation split of its own (data.validation=0), and a sweep chooses by validation" in said
+    assert "data.validation: Input should be less than 1 (given: 1)" in said
+
+
+def test_of_several_points_the_impossible_ones_are_named() -> None:
+    said = problems("digits", vary={"data.validation": [0, 0.2], "lr": [0.1, 0.2]}, changes={"train.select": "best"})
+    assert "choose train.select=last (at data.validation=0, optim.lr=0.1; data.validation=0, optim.lr=0.2)" in said
+    everywhere = problems("digits", vary={"data.validation": [0.1, 0.2]}, changes={"pooled": True})
+    assert everywhere.count("needs data.train_size") == 1
+    assert "(at " not in everywhere
+
+
 # -- lengths ---------------------------------------------------------------------------------------------------------------
 
 

@@ -134,11 +134,14 @@ def make_study(plan: StudyPlan, check: Callable[[Recipe], Sequence[str]] = lambd
     recipes: list[Recipe] = []
     if problems:  # what can be said of the values all the same
         problems += _value_problems(plan.recipe, changes, vary)
+    at: dict[str, list[str]] = {}
     for values in [] if problems else combined:
         try:
             recipes.append(override(plan.recipe, {**changes, **values}))
         except ConfigError as error:
-            problems += error.problems
+            for problem in error.problems:
+                at.setdefault(problem, []).append(", ".join(f"{key}={in_words(value)}" for key, value in values.items()))
+    problems += [_placed(problem, places, len(combined)) for problem, places in at.items()]
     shown = [{key: option(recipe, key) for key in vary} for recipe in recipes]
     problems += _point_problems(recipes, shown, check)
     if problems:
@@ -274,6 +277,13 @@ def _value_problems(recipe: Recipe, changes: Mapping[str, object], vary: Mapping
     return problems
 
 
+def _placed(problem: str, places: Sequence[str], total: int) -> str:
+    """`problem` with the points that have it, unless all have it or it names the value itself."""
+    if len(places) == total or "(given:" in problem:
+        return problem
+    return f"{problem} (at {'; '.join(places[:3])}{'; ...' if len(places) > 3 else ''})"
+
+
 def _point_problems(recipes: Sequence[Recipe], shown: Sequence[Mapping[str, Any]], check: Callable[[Recipe], Sequence[str]]) -> list[str]:
     """Points that come twice, names that do not exist, and points without a validation split to be judged by."""
     problems = []
@@ -286,8 +296,10 @@ def _point_problems(recipes: Sequence[Recipe], shown: Sequence[Mapping[str, Any]
             checked.add(names)
             problems += check(recipe)
         if recipe.data.validate_on == "test" or recipe.data.validation == 0:
+            data = recipe.data
+            given = f"data.validation={data.validation:g}" if data.validate_on == "train" else "data.validate_on=test"
             problems.append(
-                f"{recipe.name} has no validation split of its own, and a sweep chooses by validation: "
+                f"{recipe.name} has no validation split of its own ({given}), and a sweep chooses by validation: "
                 "set data.validate_on=train and data.validation=0.1"
             )
     return problems
