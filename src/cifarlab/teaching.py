@@ -1,4 +1,12 @@
-"""`cifarlab explain` as functions: how a convolution computes, and what a trained network's filters and layers look like."""
+"""`cifarlab explain` as functions: how a convolution computes, and what a trained network's filters and layers look like.
+
+The package's own name `explain` is that of the arithmetic beneath (cifarlab.explain); these functions are taken from here:
+
+    from cifarlab.teaching import explain_activations, explain_convolution, explain_filters
+    lesson = explain_convolution("explain")                     # the worked example: numbers and pictures
+    explain_filters("runs/demo").path                           # figures/filters_conv1.png of the run
+    explain_activations("runs/demo", layer="conv1").values      # float32 [images, channels, height, width]
+"""
 
 from __future__ import annotations
 
@@ -83,8 +91,8 @@ def explain_filters(model: str | Path, *, layer: str | None = None, output: str 
     engine, predictor = _engine(model)
     name, weights = first_filters(engine.model, layer=layer)
     channels, height, width = weights.shape[1:]
-    title = f"{_title(model, predictor)}: filters of {name}, {height}x{width} over {channels} channels"
-    path = plot_filters(weights, _place(model, output) / f"filters_{_safe(name)}.png", title=title)
+    title = f"Filters of {name}, {height}x{width} over {channels} channels"
+    path = plot_filters(weights, _place(model, output) / f"filters_{_safe(name)}.png", title=title, model=_title(model, predictor))
     return LayerPicture(name, weights, path)
 
 
@@ -116,7 +124,7 @@ def explain_activations(
     folder = _place(model, output)
     if layer is None:
         assert labels is not None
-        return _strips(engine, predictor, pixels, labels, folder)
+        return _strips(engine, predictor, pixels, labels, folder, _title(model, predictor))
     values, row = row_activations(engine.model, engine.preprocess, pixels, layer=layer)
     if values.ndim != 4 or values.shape[2] * values.shape[3] < 2:
         raise UsageError(
@@ -126,11 +134,13 @@ def explain_activations(
     kind = layer if row is None else f"{layer} ({row.type})"
     shape = f"{values.shape[2]}x{values.shape[3]}x{values.shape[1]}"
     path = folder / f"activations_{_safe(layer)}.png"
-    plot_layer_activations(pixels, values, path, captions=captions, title=f"{_title(model, predictor)}: output of {kind}, {shape}")
+    plot_layer_activations(pixels, values, path, captions=captions, title=f"Output of {kind}, {shape}", model=_title(model, predictor))
     return LayerPicture(layer, values, path)
 
 
-def _strips(engine: TorchEngine, predictor: Predictor, pixels: NDArray[np.uint8], labels: NDArray[np.int64], folder: Path) -> LayerPicture:
+def _strips(
+    engine: TorchEngine, predictor: Predictor, pixels: NDArray[np.uint8], labels: NDArray[np.int64], folder: Path, title: str
+) -> LayerPicture:
     """The last dense layer's outputs beside the images; only where there is one a class."""
     try:
         values = dense_activations(engine.model, engine.preprocess, pixels)
@@ -138,7 +148,7 @@ def _strips(engine: TorchEngine, predictor: Predictor, pixels: NDArray[np.uint8]
         raise UsageError(str(error)) from error
     if values.shape[1] != len(predictor.class_names):
         raise UsageError(f"the last dense layer has {values.shape[1]} outputs, not one a class; name a layer with --layer")
-    path = plot_dense_activations(pixels, values, labels, predictor.class_names, folder / "activations_dense.png")
+    path = plot_dense_activations(pixels, values, labels, predictor.class_names, folder / "activations_dense.png", model=title)
     return LayerPicture("dense", values, path)
 
 
@@ -206,7 +216,7 @@ def _folder(output: str | Path) -> Path:
 
 def _title(model: str | Path, predictor: Predictor) -> str:
     """The run's name and its network."""
-    return f"{Path(model).resolve().name} ({predictor.description['model']['name']})"
+    return f"{Path(model).resolve().name}: {predictor.description['model']['name']}"
 
 
 def _safe(name: str) -> str:

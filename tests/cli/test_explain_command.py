@@ -94,6 +94,25 @@ def test_every_unreadable_image_is_named(run, refused):
     assert "gone.png: there is no such file" in error
 
 
+def test_titles_name_the_layer_first_and_then_the_run(run, command, monkeypatch):
+    from cifarlab.figures import activations, filters, style
+
+    made = []
+
+    def heard(title, model, **size):
+        made.append(style.heading(title, model, **size))
+        return made[-1]
+
+    for module in (activations, filters):
+        monkeypatch.setattr(module, "heading", heard)
+    for arguments in (("filters",), ("activations", "--layer", "conv1"), ("activations",)):
+        assert command("explain", *arguments[:1], run, *arguments[1:]).code == 0
+    assert made[0].startswith("Filters of conv1, 3x3 over 3 channels (")
+    assert made[1].startswith("Output of conv1 (")
+    assert "30x30x16 (" in made[1]
+    assert made[2].startswith("Output of the last dense layer, before softmax (tiny")
+
+
 def test_a_done_run_without_weights_is_not_to_be_resumed(run, command):
     shutil.rmtree(run / "weights")
     for what in ("filters", "activations"):

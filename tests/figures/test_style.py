@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cifarlab import figures
 from cifarlab.errors import RunError, UsageError
 from cifarlab.figures import plot_right_wrong, style
+from cifarlab.figures.style import heading, text_inches
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -80,3 +81,24 @@ def test_names_in_other_scripts_and_control_characters_make_valid_svg(tmp_path):
     texts = ["".join(node.itertext()).strip() for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
     assert "猫 [31m 犬" in texts
     assert "ناقة & <b>" in texts
+
+
+@pytest.mark.parametrize("inches", [4.5, 6.0, 9.0])
+def test_a_heading_shortens_the_models_name_before_its_own_words(inches):
+    title, model = "Output of conv1 (Conv 3x3 same)", "a-run-with-a-very-long-name-of-its-own-0: resnet-preact-56-wide"
+    made = heading(title, model, inches=inches, points=12.0)
+    assert made.startswith(f"{title} (a")
+    assert text_inches(made, 12.0) <= inches
+    assert made.endswith(")")
+
+
+def test_a_heading_with_room_says_all_and_without_a_model_only_its_title():
+    assert heading("Filters", "demo: small", inches=9.0, points=12.0) == "Filters (demo: small)"
+    assert heading("Filters", "", inches=9.0, points=12.0) == "Filters"
+
+
+def test_a_heading_too_long_by_itself_still_names_the_model():
+    made = heading("Output of " + "layer" * 40, "demo-0: small", inches=4.0, points=12.0)
+    assert text_inches(made, 12.0) <= 4.05
+    assert "…" in made
+    assert made.rstrip(")")[-2:] == "ll"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from cifarlab.figures.style import INK, VERMILLION, class_labels, fit, picture, set_class_ticks, text_inches
+from cifarlab.figures.style import INK, VERMILLION, class_labels, fit, heading, picture, set_class_ticks, text_inches
 
 _ROW: Final = 0.62  # inches
 _CELL: Final = 0.62
@@ -28,11 +28,13 @@ def plot_dense_activations(
     path: Path,
     *,
     title: str | None = "Output of the last dense layer, before softmax",
+    model: str = "",
 ) -> Path:
     """Each image (uint8 [N, H, W, 3]) beside the outputs of the last dense layer (float [N, K]), one cell a class.
 
     The colour diverges from white at 0; the highest output, which is the predicted class, has a thick frame, the true class
     (labels: int64 [N]) a dot in its corner. Beside each strip stand predicted and true class, with a tick or a cross.
+    model: the network's name, behind the title.
     Raises ValueError where lengths differ, an activation is not finite, or there are more than 40 classes.
     """
     _check(images, activations, labels, len(class_names))
@@ -42,12 +44,14 @@ def plot_dense_activations(
     header = (0.55 if title else 0.2) + (margin if rotation else 0.2) + 0.1
     side = min(_SIDE, max(text_inches(f"true: {name}", _POINTS) for name in class_names) + 0.35)
     width, height = max(0.3 + _ROW + k * _CELL + side, 4.6), header + n * _ROW + 0.15
-    heading = "" if title is None else fit(title, inches=width - 0.4, points=13.0)  # bold is wider than the plain text that is measured
+    head = (
+        "" if title is None else heading(title, model, inches=width - 0.4, points=13.0)
+    )  # bold is wider than the plain text that is measured
     with picture(path, width=width, height=height) as figure:
         # Everything has its place in inches, so that images stay square and in line with their strips.
         figure.set_layout_engine("none")
         if title:
-            figure.text(0.5, 1 - 0.15 / height, heading, fontsize=12, fontweight="bold", ha="center", va="top")
+            figure.text(0.5, 1 - 0.15 / height, head, fontsize=12, fontweight="bold", ha="center", va="top")
         bottom, tall = 0.15 / height, n * _ROW / height
         _draw_images(figure.add_axes((0.15 / width, bottom, _ROW / width, tall)), images)
         strips = figure.add_axes(((0.2 + _ROW) / width, bottom, k * _CELL / width, tall))

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cifarlab.figures.style import GREY, fit, picture
+from cifarlab.figures.style import GREY, fit, heading, picture
 
 MOST_FILTERS: Final = 64  # tiles that one picture shows
 MOST_CHANNELS: Final = 16  # input channels of a filter that is not RGB
@@ -28,34 +28,42 @@ _LABEL: Final = 0.24  # inches under a tile
 _SHARE: Final = 99.5  # percent of the values that the colours tell apart; what lies beyond has the colour of the end
 
 
-def plot_filters(weights: NDArray[np.floating[Any]], path: Path, *, title: str | None = None) -> Path:
+def plot_filters(weights: NDArray[np.floating[Any]], path: Path, *, title: str | None = None, model: str = "") -> Path:
     """The kernels of a convolution, float [D, C, H, W], at most 64 of them.
 
     With three input channels each is an RGB tile: grey is 0, and the filter's own largest weight, written below, is the end of its
     colours: colour = 0.5 + weight / (2 largest). With other channels each is a row with a tile a channel (at most 16), red positive,
-    blue negative, on the same scale. Raises ValueError for other shapes or weights that are not finite.
+    blue negative, on the same scale. model: the network's name, behind the title. Raises ValueError for other shapes or weights
+    that are not finite.
     """
     if weights.ndim != 4 or not weights.size or not np.isfinite(weights).all():
         raise ValueError(f"weights must be finite [D, C, H, W], not {list(weights.shape)}")
     shown = np.asarray(weights[:MOST_FILTERS], dtype=np.float64)
     peaks = np.maximum(np.abs(shown).max(axis=(1, 2, 3)), 1e-12)
     if weights.shape[1] == 3:
-        _plot_rgb(shown, peaks, path, title=title, note=_shown(len(shown), len(weights), "filters"))
+        _plot_rgb(shown, peaks, path, title=title, model=model, note=_shown(len(shown), len(weights), "filters"))
     else:
         channels = min(weights.shape[1], MOST_CHANNELS)
         few = shown[:MOST_CHANNELS]
         note = f"{_shown(len(few), len(weights), 'filters')}, {_shown(channels, weights.shape[1], 'input channels')}"
-        _plot_channels(few[:, :channels], peaks, path, title=title, note=note)
+        _plot_channels(few[:, :channels], peaks, path, title=title, model=model, note=note)
     return path
 
 
 def plot_layer_activations(
-    images: NDArray[np.uint8], activations: NDArray[np.floating[Any]], path: Path, *, captions: Sequence[str] = (), title: str | None = None
+    images: NDArray[np.uint8],
+    activations: NDArray[np.floating[Any]],
+    path: Path,
+    *,
+    captions: Sequence[str] = (),
+    title: str | None = None,
+    model: str = "",
 ) -> Path:
     """Each image (uint8 [N, H, W, 3]) beside the channels of a layer's answer to it (float [N, C, h, w]), at most 64 of them.
 
     All tiles share one scale, which the colour bar shows: from 0 where no value is negative, else white at 0, red above and blue
-    below; the colours cover 99.5 % of the values. captions: a line under each image. Raises ValueError for other shapes.
+    below; the colours cover 99.5 % of the values. captions: a line under each image; model: the network's name, behind the
+    title. Raises ValueError for other shapes.
     """
     n = len(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not n:
@@ -78,6 +86,7 @@ def plot_layer_activations(
         _head(
             figure,
             title,
+            model,
             _shown(maps.shape[1], activations.shape[1], "channels")
             + ", first of each row numbered; colours end where 99.5 % of the values do",
             width,
@@ -100,14 +109,14 @@ def plot_layer_activations(
     return path
 
 
-def _plot_rgb(weights: NDArray[np.float64], peaks: NDArray[np.float64], path: Path, *, title: str | None, note: str) -> None:
+def _plot_rgb(weights: NDArray[np.float64], peaks: NDArray[np.float64], path: Path, *, title: str | None, model: str, note: str) -> None:
     columns = min(_COLUMNS, len(weights))
     rows = math.ceil(len(weights) / columns)
     top = 0.85 if title else 0.5
     width, height = max(columns * (_TILE + 0.12) + 0.3, 6.0), top + rows * (_TILE + _LABEL + 0.06) + 0.1
     with picture(path, width=width, height=height) as figure:
         figure.set_layout_engine("none")
-        _head(figure, title, f"{note}; grey is 0, the number is the largest weight, where colours end", width, height)
+        _head(figure, title, model, f"{note}; grey is 0, the number is the largest weight, where colours end", width, height)
         for index, (kernel, peak) in enumerate(zip(weights, peaks, strict=True)):
             row, column = divmod(index, columns)
             colours = 0.5 + kernel.transpose(1, 2, 0) / (2 * peak)  # [3, H, W] -> [H, W, 3]
@@ -115,13 +124,15 @@ def _plot_rgb(weights: NDArray[np.float64], peaks: NDArray[np.float64], path: Pa
             _tile(figure, np.clip(colours, 0, 1), x, y, _TILE, label=f"{index}: ±{peak:.2g}", room=_TILE + 0.1)
 
 
-def _plot_channels(weights: NDArray[np.float64], peaks: NDArray[np.float64], path: Path, *, title: str | None, note: str) -> None:
+def _plot_channels(
+    weights: NDArray[np.float64], peaks: NDArray[np.float64], path: Path, *, title: str | None, model: str, note: str
+) -> None:
     filters, channels = weights.shape[:2]
     top, left = (0.85 if title else 0.5), 0.95
     width, height = max(left + channels * _SMALL + 0.2, 6.0), top + filters * _SMALL + 0.15
     with picture(path, width=width, height=height) as figure:
         figure.set_layout_engine("none")
-        _head(figure, title, f"{note}; a row a filter: red +, blue −, white 0", width, height)
+        _head(figure, title, model, f"{note}; a row a filter: red +, blue −, white 0", width, height)
         for index in range(filters):
             y = top + index * _SMALL
             figure.text(
@@ -134,9 +145,9 @@ def _plot_channels(weights: NDArray[np.float64], peaks: NDArray[np.float64], pat
                 )
 
 
-def _head(figure: Figure, title: str | None, note: str, width: float, height: float) -> None:
+def _head(figure: Figure, title: str | None, model: str, note: str, width: float, height: float) -> None:
     if title:
-        text = fit(title, inches=width - 0.4, points=14.5)  # bold is wider than the plain text that is measured
+        text = heading(title, model, inches=width - 0.4, points=14.5)  # bold is wider than the plain text that is measured
         figure.text(0.5, 1 - 0.28 / height, text, fontsize=12, fontweight="bold", ha="center", va="center")
     y = 0.6 if title else 0.25
     figure.text(0.2 / width, 1 - y / height, fit(note, inches=width - 0.4, points=9.0), fontsize=9, va="center", color=GREY)

@@ -100,6 +100,20 @@ def fit(text: str, *, inches: float, points: float) -> str:
     return _fit(clean(text), inches, points)
 
 
+def heading(title: str, model: str, *, inches: float, points: float) -> str:
+    """ "title (model)" in one line as `fit` would make it, except that the model's name is shortened first.
+
+    The title is cut only where it leaves no room for a few letters of the name; without a name it stands alone.
+    """
+    if not model:
+        return fit(title, inches=inches, points=points)
+    least = min(text_inches(clean(model), points), 8 * points / 72)
+    brackets = text_inches("X ()", points)
+    first = fit(title, inches=inches - least - brackets, points=points)
+    room = max(least, inches - text_inches(first, points) - brackets)
+    return f"{first} ({fit(model, inches=room, points=points)})"
+
+
 def text_inches(text: str, points: float) -> float:
     """Width of one line of text in inches."""
     if not text.strip():
