@@ -43,6 +43,22 @@ def test_json_holds_labels_with_probabilities(command: Command, run: Path, image
         assert {each["label"] for each in image["predictions"]} <= set("0123456789")
 
 
+def test_a_run_says_what_only_a_bundle_has(command: Command, run: Path, images: list[Path]) -> None:
+    told = "probabilities of a run are not calibrated and unlike pictures are not marked; cifarlab export does both"
+    outcome = command("predict", run, images[0])
+    assert outcome.code == 0
+    assert " ".join(outcome.err.split()).count(told) == 1
+    assert "calibrated" not in outcome.out
+
+
+def test_files_of_another_type_in_a_folder_are_counted(command: Command, run: Path, images: list[Path]) -> None:
+    for name in ("in/notes.txt", "in/sub/scan.tiff", "in/.hidden"):
+        Path(name).write_text("none")
+    outcome = command("predict", run, "in")
+    assert outcome.code == 0
+    assert "2 files of another type skipped" in outcome.err
+
+
 def test_all_classes_sum_to_one(command: Command, run: Path, images: list[Path]) -> None:
     for count in (10, 99):
         shown = json.loads(command("predict", run, images[0], "--top-k", count, "--json").out)
@@ -54,7 +70,7 @@ def test_all_classes_sum_to_one(command: Command, run: Path, images: list[Path])
 def test_the_table_shows_each_file_on_stdout(command: Command, run: Path, images: list[Path]) -> None:
     outcome = command("predict", run, *images, "-k", "1")
     assert outcome.code == 0
-    assert outcome.err == ""
+    assert outcome.err.startswith("probabilities of a run are not calibrated")
     for path in images:
         assert str(path) in outcome.out
 

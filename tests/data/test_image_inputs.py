@@ -71,8 +71,13 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         expand_inputs([str(tmp_path)], stdin=NOTHING)
     with pytest.raises(UsageError, match="standard input holds no paths"):
         expand_inputs(["-"], stdin=io.StringIO("\n \n"))
-    with pytest.raises(UsageError, match="not a list of paths"):
-        expand_inputs(["-"], stdin=io.TextIOWrapper(io.BytesIO(b"\xff\xd8\xff\xe0"), encoding="utf-8"))
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter where the locale is POSIX
+def test_an_image_on_stdin_is_no_list_of_paths(errors: str) -> None:
+    content = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    with pytest.raises(UsageError, match="standard input holds no list of paths: it is binary"):
+        expand_inputs(["-"], stdin=io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors=errors))
 
 
 def test_a_directory_that_cannot_be_listed(tmp_path: Path) -> None:

@@ -60,10 +60,26 @@ def predict(
             note(_meaning(predictor))
         if chosen is None:
             note(f"model: {DEFAULT}, which ships with cifarlab: {', '.join(predictor.class_names)}")
+    _tell_what_is_left_out(predictor, images, as_json=as_json)
     failed = sum("error" in result for result in results)
     if failed:
         note(f"{failed} of {len(files)} files could not be read")
         raise typer.Exit(1)
+
+
+def _tell_what_is_left_out(predictor: Predictor, images: Sequence[str], *, as_json: bool) -> None:
+    """Files of folders that are no images by their suffix, and what a run does not have; on stderr."""
+    from cifarlab.bundle.manifest import is_bundle
+    from cifarlab.cli.terminal import note
+    from cifarlab.data.images import SUFFIXES, other_files
+
+    if as_json:
+        return
+    skipped = sum(other_files(Path(folder)) for folder in images if os.path.isdir(folder))
+    if skipped:
+        note(f"{skipped} file{'s' if skipped > 1 else ''} of another type skipped (images end in {', '.join(SUFFIXES)})")
+    if not is_bundle(predictor.description):
+        note("probabilities of a run are not calibrated and unlike pictures are not marked; cifarlab export does both")
 
 
 def _model_and_images(inputs: list[str], model: str | None) -> tuple[str | None, list[str]]:

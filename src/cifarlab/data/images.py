@@ -23,6 +23,7 @@ from cifarlab.errors import DataError, ImageError, ImageFormatError, ImageSizeEr
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's names; nothing else is ever opened
 SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif")
 RESIZE_RULES: Final = ("crop", "squash")
+_NO_LIST: Final = "standard input holds no list of paths: it is binary. Write one path a line, or name the image file itself"
 _ALLOWED: Final = "Allowed: JPEG, PNG, WebP, BMP, GIF"
 _CONVERT: Final = "convert it to one of these, for example PNG"
 
@@ -156,7 +157,10 @@ def _lines(stdin: TextIO) -> list[str]:
     try:
         text = stdin.read()
     except UnicodeDecodeError as error:
-        raise UsageError(f"standard input is not a list of paths ({error.reason}); write one path a line") from error
+        raise UsageError(_NO_LIST) from error
+    # In some locales bytes that are no text arrive as lone surrogates; names may have these, but not with control characters.
+    if any("\udc80" <= letter <= "\udcff" for letter in text) and any(letter < " " and letter not in "\0\r\n" for letter in text):
+        raise UsageError(_NO_LIST)
     # No path holds a NUL; where one ends the paths, a line break belongs to a name.
     lines = text.split("\0") if "\0" in text else [line.rstrip("\r") for line in text.split("\n")]
     lines = [line for line in lines if line.strip()]
@@ -192,6 +196,15 @@ def image_files(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         images += [Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
     return sorted(images)
+
+
+def other_files(folder: Path) -> int:
+    """How many files `image_files` leaves out in `folder` and below because their suffix is no image's; hidden ones not counted."""
+    count = 0
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        count += sum(not name.startswith(".") and not name.lower().endswith(SUFFIXES) for name in names)
+    return count
 
 
 def _whole(stream: BinaryIO) -> io.BytesIO:
