@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,5 +44,16 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 
 def test_the_remedy_fits_every_writer(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"free some space or choose another place$"):
+    with pytest.raises(RunError, match=r"untouched; choose another place$"):
         write_text(tmp_path / "file" / "a.txt", "hello")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_space_is_advised_where_it_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("cifarlab.files.os.fsync", full)
+    with pytest.raises(RunError, match=r"untouched; free some space or choose another place$"):
+        write_text(tmp_path / "a.txt", "hello")
+    assert list(tmp_path.iterdir()) == []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from cifarlab.errors import RunError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)  # Windows has no quota error
 
 
 @contextlib.contextmanager
@@ -35,9 +38,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
         replace_durably(temporary, path)
         temporary = None
     except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}. What was there before is untouched; free some space or choose another place"
-        ) from error
+        remedy = "free some space or choose another place" if error.errno in _FULL else "choose another place"
+        raise RunError(f"cannot write {path}: {error.strerror or error}. What was there before is untouched; {remedy}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

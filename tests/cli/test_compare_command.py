@@ -65,6 +65,12 @@ def test_tables_and_verdict_on_stdout(command, run, other):
     assert not list(Path().glob("**/comparison.html"))
 
 
+def test_help_names_the_allowed_draws(command):
+    from cifarlab.comparison import LEAST_RESAMPLES, MOST_RESAMPLES
+
+    assert f"{LEAST_RESAMPLES} to {MOST_RESAMPLES}" in " ".join(command("compare", "--help").out.replace("│", " ").split())
+
+
 def test_json_alone_on_stdout(command, run, other):
     outcome = command("compare", run, other, "--split", "validation", "--resamples", 1000, "--json")
     value = json.loads(outcome.out)

@@ -23,7 +23,7 @@ def compare(
     baseline: Annotated[
         Path | None, typer.Option("--baseline", metavar="RUN", help="Compare every recipe with this run's only (default: all pairs).")
     ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", metavar="N", help="Draws of the bootstrap.")] = 10_000,
+    resamples: Annotated[int, typer.Option("--resamples", metavar="N", help="Draws of the bootstrap, 1000 to 1000000.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the bootstrap.")] = 0,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Make missing predictions of the test split, too; each reading is counted.")
