@@ -151,3 +151,8 @@ def test_every_problem_of_the_limits_is_told() -> None:
 def test_a_service_needs_a_model() -> None:
     with pytest.raises(UsageError, match="no model to serve"):
         Service({})
+
+
+def test_a_body_that_is_too_long_is_told_both_remedies(client: Client) -> None:
+    reason = error_of(client.post("/predict", b"0" * 200_001), 413)
+    assert "at most 200,000 bytes are taken. Scale the image down, or send fewer images" in reason

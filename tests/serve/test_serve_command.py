@@ -141,7 +141,7 @@ def test_the_screen_tells_how_to_call_it_and_ctrl_c_ends_it(folders: dict[str, P
     assert "first" in screen
     assert "second" in screen
     assert f"curl -F image=@photo.jpg {url}/predict" in screen
-    assert "10 MiB and 25 megapixels" in screen
+    assert "10 MiB a request, 25 megapixels an image, a queue of 128 images" in screen
     assert answer["predictions"][0]["label"] in CLASSES
 
 

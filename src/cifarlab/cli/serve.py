@@ -31,7 +31,7 @@ def serve(
     batch: Annotated[int, typer.Option("--batch", help="Images of one inference at most.")] = 16,
     queue: Annotated[int, typer.Option("--queue", help="Images accepted and not yet answered, by model; more are refused (429).")] = 128,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", help="For a body to arrive, and again for its answer.")
+        float, typer.Option("--deadline", metavar="SECONDS", help="For headers to arrive, for a body, and again for its answer.")
     ] = 10.0,
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Longest body of a request.")] = 10 * 1024 * 1024,
     max_pixels: Annotated[int, typer.Option("--max-pixels", help="Largest image, width times height.")] = 25_000_000,
@@ -168,6 +168,7 @@ def _model_lines(service: Service) -> list[str]:
 def _limits_text(limits: Limits) -> str:
     """The limits in one line."""
     return (
-        f"{limits.max_bytes / 2**20:g} MiB and {limits.max_pixels / 1e6:g} megapixels an image, {limits.queue} images at a time, "
+        f"{limits.max_bytes / 2**20:.4g} MiB a request, {limits.max_pixels / 1e6:.4g} megapixels an image, "
+        f"a queue of {limits.queue} images, "
         f"{limits.deadline:g} s to answer"
     )

@@ -59,7 +59,7 @@ async def read_body(receive: Receive, *, limit: int, seconds: float) -> bytes:
 
 
 def _too_long(limit: int) -> RefusedError:
-    return RefusedError(413, f"the body is too long: at most {limit:,} bytes are taken. Scale the image down first")
+    return RefusedError(413, f"the body is too long: at most {limit:,} bytes are taken. Scale the image down, or send fewer images")
 
 
 def image_part(content_type: str, body: bytes) -> bytes:

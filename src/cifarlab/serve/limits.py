@@ -16,7 +16,7 @@ class Limits:
 
     max_bytes: of a request's body. max_pixels: of an image, read from its header before it is decoded. queue: images accepted
     and not yet answered, by model; beyond it a request is refused with 429. batch: images of one inference at most.
-    deadline: seconds for a body to arrive, and again for its answer. decoders: threads that decode images.
+    deadline: seconds for headers to arrive, for a body, and again for its answer. decoders: threads that decode images.
     """
 
     max_bytes: int = 10 * MIB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -36,7 +36,7 @@ def predict_router(service: Service) -> APIRouter:
         request: Request,
         model: Annotated[str | None, Query(description="Name of the model; without it, the first that is served.")] = None,
         top_k: Annotated[int, Query(ge=1, description="How many classes to tell at most.")] = 3,
-        views: Annotated[str | None, Query(pattern="^(none|flip|six)$", description="Instead of the model's own.")] = None,
+        views: Annotated[Literal["none", "flip", "six"] | None, Query(description="Instead of the model's own.")] = None,
     ) -> Response:
         _check_query(request)
         served = service.ready_model(model)
