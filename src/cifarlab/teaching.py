@@ -109,7 +109,7 @@ def explain_activations(
 
     layer: a name of `cifarlab models show`; its values are those after the activation in its row. Without it, the outputs of the last
     dense layer, one strip an image. images: files; without them, images drawn from the run's validation split, or from its training
-    split where it has none. Raises UsageError for an unknown layer, one without height and width, images that cannot be read.
+    split where it has none. Raises UsageError for an unknown layer, images that cannot be read.
     """
     engine, predictor = _engine(model)
     if layer is None and images:
@@ -126,13 +126,12 @@ def explain_activations(
         assert labels is not None
         return _strips(engine, predictor, pixels, labels, folder, _title(model, predictor))
     values, row = row_activations(engine.model, engine.preprocess, pixels, layer=layer)
-    if values.ndim != 4 or values.shape[2] * values.shape[3] < 2:
-        raise UsageError(
-            f"layer {layer!r} gives {'x'.join(map(str, values.shape[1:]))} numbers an image, without height and width; "
-            "name a layer before the network's last pool, or leave out --layer for the last dense layer"
-        )
+    if values.ndim == 4 and values.shape[2] * values.shape[3] > 1:
+        shape = f"{values.shape[2]}x{values.shape[3]}x{values.shape[1]}"
+    else:  # without height and width, a unit is a channel of one position: [N, F] -> [N, F, 1, 1]
+        values = values.reshape(len(values), -1, 1, 1)
+        shape = f"{values.shape[1]} units"
     kind = layer if row is None else f"{layer} ({row.type})"
-    shape = f"{values.shape[2]}x{values.shape[3]}x{values.shape[1]}"
     path = folder / f"activations_{_safe(layer)}.png"
     plot_layer_activations(pixels, values, path, captions=captions, title=f"Output of {kind}, {shape}", model=_title(model, predictor))
     return LayerPicture(layer, values, path)

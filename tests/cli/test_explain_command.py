@@ -73,11 +73,19 @@ def test_activations_of_the_runs_own_validation_images(command, run):
     assert Path(strips["picture"]).exists()
 
 
+def test_a_layer_without_height_and_width_has_a_picture_of_its_units(command, run):
+    answer = json.loads(command("explain", "activations", run, "--layer", "flatten", "--json").out)
+    images, units, *place = answer["shape"]
+    assert (images, place) == (3, [1, 1])
+    assert units > 100
+    assert Path(answer["picture"]).stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("activations", "--layer", "conv11"), "did you mean 'conv1'?"),
-        (("activations", "--layer", "flatten"), "without height and width"),
+        (("activations", "--layer", "flattn"), "did you mean 'flatten'?"),
         (("activations", "--images", "one.png"), "name a layer"),
         (("filters", "--layer", "head"), "unknown convolution 'head'"),
     ],
