@@ -107,6 +107,8 @@ def test_cells_of_other_data_than_is_loaded_are_refused(tmp_path: Path) -> None:
 def test_a_path_is_known_by_its_last_part_or_by_what_it_holds(named: str, loaded: str) -> None:
     splits = Splits(*(dataclasses.replace(part, name=loaded) for part in make_splits()))
     refuse_mixed_data(make_cells(data__name=named), splits)
+    with pytest.raises(UsageError, match="loaded is"):
+        refuse_mixed_data(make_cells(data__name="digits"), splits)
 
 
 # -- what it will cost --------------------------------------------------------------------------------------------------

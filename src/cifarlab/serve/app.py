@@ -61,6 +61,7 @@ def _declare(app: FastAPI, service: Service, *, needs_token: bool) -> None:
     generate = app.openapi
 
     def document() -> dict[str, Any]:
+        """FastAPI's document, made once, with what it cannot know."""
         made = app.openapi_schema is None
         described = generate()
         if not made:

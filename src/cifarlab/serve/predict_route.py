@@ -38,6 +38,7 @@ def predict_router(service: Service) -> APIRouter:
         top_k: Annotated[int, Query(ge=1, description="How many classes to tell at most.")] = 3,
         views: Annotated[Literal["none", "flip", "six"] | None, Query(description="Instead of the model's own.")] = None,
     ) -> Response:
+        """The most probable classes of one image, as the body or as one file of a form."""
         _check_query(request)
         served = service.ready_model(model)
         request.scope[MODEL] = served.name
