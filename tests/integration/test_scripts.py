@@ -180,6 +180,45 @@ def test_check_runs_all_three_and_fails_when_one_fails(checkout: Path, tmp_path:
             assert part in calls
 
 
+# -- chromium: what the browser tests need ---------------------------------------------------------------------------
+
+
+def run_chromium(tmp_path: Path, *, user: int, **programs: str) -> subprocess.CompletedProcess[str]:
+    """scripts/chromium on a machine that has `programs` and is worked on by `user`."""
+    folder = tmp_path / "bin"
+    for name, text in {"id": f"echo {user}", **programs}.items():
+        write_script(folder / name, text)
+    return run("/bin/sh", ROOT / "scripts" / "chromium", cwd=tmp_path, PATH=str(folder))
+
+
+def test_a_chromium_that_is_there_is_kept(tmp_path: Path) -> None:
+    done = run_chromium(tmp_path, user=0, chromium="", **{"apt-get": "exit 7"})
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "chromium is there" in done.stderr
+
+
+def test_chromium_is_installed_by_root(tmp_path: Path) -> None:
+    done = run_chromium(tmp_path, user=0, **{"apt-get": 'echo "asked: $*" >&2'})
+    assert done.returncode == 0
+    assert "asked: update" in done.stderr
+    assert "asked: install -y -qq --no-install-recommends chromium" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "programs", "reason"),
+    [
+        (1000, {"apt-get": "exit 7"}, "needs root; the browser tests will be skipped. To run them: sudo apt-get install chromium"),
+        (0, {}, "neither is apt-get; the browser tests will be skipped"),
+        (0, {"apt-get": "echo no route to the archive >&2; exit 100"}, "could not install it; its message is above"),
+    ],
+    ids=["no-root", "no-apt-get", "no-network"],
+)
+def test_where_chromium_cannot_be_had_that_is_said(tmp_path: Path, user: int, programs: dict[str, str], reason: str) -> None:
+    done = run_chromium(tmp_path, user=user, **programs)
+    assert done.returncode == 0
+    assert reason in done.stderr
+
+
 # -- make and continuous integration ----------------------------------------------------------------------------
 
 
@@ -204,11 +243,11 @@ def test_make_clean_keeps_runs_and_the_environment(checkout: Path) -> None:
 
 
 def test_ci_checks_and_then_tests_on_real_data_where_it_is(checkout: Path, tmp_path: Path) -> None:
-    for name in ("check", "test"):
+    for name in ("check", "chromium", "test"):
         write_script(checkout / "scripts" / name, f'echo "{name} with [${{CIFARLAB_DATA-}}]"')
     done = run(checkout / ".ci" / "run", cwd=tmp_path.parent)
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if " with " in line] == ["check with []", "test with []"]
+    assert [line for line in done.stdout.splitlines() if " with " in line] == ["check with []", "chromium with []", "test with []"]
     data = tmp_path / "shared" / "data"
     data.mkdir(parents=True)
     assert f"test with [{data.resolve()}]" in run(checkout / ".ci" / "run", cwd=tmp_path.parent).stdout
@@ -216,7 +255,7 @@ def test_ci_checks_and_then_tests_on_real_data_where_it_is(checkout: Path, tmp_p
 
 @pytest.mark.parametrize("failing", ["check", "test"])
 def test_ci_fails_when_a_step_fails(checkout: Path, failing: str) -> None:
-    for name in ("check", "test"):
+    for name in ("check", "chromium", "test"):
         write_script(checkout / "scripts" / name, "exit 1" if name == failing else "exit 0")
     done = run(".ci/run", cwd=checkout)
     assert done.returncode != 0
