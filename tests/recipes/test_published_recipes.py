@@ -57,7 +57,7 @@ def test_every_recipe_takes_a_training_step(name: str, splits: Splits) -> None:
 def test_the_published_recipes_are_all_there() -> None:
     assert len(SYSTEMS) >= 10
     assert set(SYSTEMS) <= set(recipe_names())
-    assert {"digits", "fast", *SYSTEMS} == {name.removesuffix("-published") for name in recipe_names()}
+    assert {"digits", "fast", "airbench94", *SYSTEMS} == {name.removesuffix("-published") for name in recipe_names()}
 
 
 # -- two protocols ----------------------------------------------------------------------------------------------------

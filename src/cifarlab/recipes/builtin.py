@@ -69,6 +69,20 @@ def fast() -> Recipe:
             resolution=(24, 28, 32, 32, 32),
             freeze=(FreezeConfig(parameters="whiten.*", after=Duration(3, "ep")),),
             select="last",
+            target=0.94,
         ),
         evaluate=EvaluateConfig(tta="six"),
     )
+
+
+@register("airbench94")
+def airbench94() -> Recipe:
+    """The public record's schedule, to measure `fast` against: 8 epochs at 32 px, else as `fast`.
+
+    Jordan's airbench94_muon (github.com/KellerJordan/cifar10-airbench): batch 2 000, Muon at 0.24, label smoothing 0.2, flip and
+    translation by 2 px. Where it departs: 2 % of train are held out, as in `fast`; the whitening bias is trained for three epochs
+    at the rate of all, not at one that falls to zero in that time. No accuracy of it has been measured here yet.
+    """
+    recipe = fast()
+    train = recipe.train.model_copy(update={"duration": Duration(8, "ep"), "resolution": ()})
+    return recipe.model_copy(update={"name": "airbench94", "train": train})

@@ -26,10 +26,13 @@ from cifarlab.optim import sparsity
 from cifarlab.plan import Plan
 from cifarlab.runs import RunDirectory
 from cifarlab.training.checkpoint import load_checkpoint, restore_state, save_checkpoint, save_weights
+from cifarlab.training.cost import convolution_peak, training_operations
 from cifarlab.training.environment import describe_environment
 from cifarlab.training.loop import Listener, State, epoch_means, fit
 from cifarlab.training.memory import keep_freed_memory
 from cifarlab.training.signals import StopRequest
+
+WORTH_A_PEAK = 60.0  # seconds of training from which the machine's convolution peak is measured beside it
 
 
 class PredictLogits(Protocol):
@@ -238,10 +241,16 @@ class _Session:
     def _finish(self, state: State) -> None:
         save_weights(self.plan.judged, self.run.weights_file("last"))
         self.run.rewrite_epochs(state.rows)
-        size = measure_model(self.plan.model, image_size=self.plan.preprocess.output_size(self.arranged.train.images.shape[1]))
+        seconds = time.perf_counter() - self._clock
+        side = self.plan.preprocess.output_size(self.arranged.train.images.shape[1])
+        size = measure_model(self.plan.model, image_size=side)
+        # A second's measurement, where it is short beside the training.
+        peak = convolution_peak(self.plan.device, precision=self.plan.precision) if seconds > WORTH_A_PEAK else None
         self.run.update_status(
             state="done",
-            seconds=round(time.perf_counter() - self._clock, 3),
+            seconds=round(seconds, 3),
+            operations=training_operations(self.plan, state.rows, image_size=side),
+            convolution_peak=peak,
             epochs=len(state.rows),
             steps=state.step,
             parameters=size.parameters,
