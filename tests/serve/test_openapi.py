@@ -41,7 +41,13 @@ ROUTES = {
     "/v2/models/{name}/versions/{version}/infer": {"post"},
     "/predict": {"post"},
     "/metrics": {"get"},
+    "/": {"get"},
+    "/page/{file}": {"get"},
+    "/models": {"get"},
+    "/examples": {"get"},
+    "/examples/{number}": {"get"},
 }
+NAMED_BY_CLIENTS = {"/page/{file}", "/examples/{number}"}  # which a client may name without there being such a thing
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,8 @@ def test_no_answer_is_undescribed(api: Any, mode: GenerationMode, path: str, met
         seen.add(case.call_and_validate(checks=TRUE_TO_IT).status_code)
 
     ask()
-    assert seen <= ({200} if method == "get" else {200, 400, 404, 413, 415, 422}), seen
+    allowed = {200, 400, 404, 413, 415, 422} if method == "post" else {200, 404} if path in NAMED_BY_CLIENTS else {200}
+    assert seen <= allowed, seen
 
 
 def test_the_document_lists_every_route(client: Client) -> None:

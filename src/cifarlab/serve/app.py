@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from cifarlab.serve.gate import HEALTH, Gate
+from cifarlab.serve.gate import Gate, without_token
+from cifarlab.serve.page_routes import ExampleSource, drawn_examples, page_router
 from cifarlab.serve.predict_route import predict_router
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import errors
@@ -21,11 +22,17 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ABOUT = "Trained image classifiers over HTTP: POST /predict with an image, or the Open Inference Protocol, version 2, under /v2."
 
 
-def create_app(service: Service, *, token: str | None = None, hosts: frozenset[str] | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    *,
+    token: str | None = None,
+    hosts: frozenset[str] | None = None,
+    examples: ExampleSource = drawn_examples,
+) -> FastAPI:
     """The application of a started `service`. More routes can be added with `include_router`; the gate covers them too.
 
     token: what clients must send as "Authorization: Bearer TOKEN", health aside. hosts: names that the Host header may
-    have, without port; None for any.
+    have, without port; None for any. examples: pictures for the page, by a model's classes.
     """
     app = FastAPI(
         title="cifarlab",
@@ -46,6 +53,7 @@ def create_app(service: Service, *, token: str | None = None, hosts: frozenset[s
     app.add_exception_handler(Exception, _fault)
     app.include_router(predict_router(service))  # first: routes are looked through in order
     app.include_router(v2_router(service))
+    app.include_router(page_router(service, examples=examples))
 
     @app.get("/metrics", summary="Counters in Prometheus' text format", responses={200: {"content": {"text/plain": {}}}, **errors(400)})
     async def metrics() -> Response:
@@ -69,9 +77,9 @@ def _declare(app: FastAPI, service: Service, *, needs_token: bool) -> None:
         operations = [(path, operation) for path, item in described["paths"].items() for operation in item.values()]
         for path, operation in operations:
             for parameter in operation.get("parameters", ()):
-                if parameter["name"] in names:
+                if parameter["name"] in names and not path.startswith("/runs"):
                     parameter["schema"] = {"type": "string", "enum": names[parameter["name"]]}
-            if needs_token and path not in HEALTH:
+            if needs_token and not without_token(path):
                 operation["security"] = [{"token": []}]
         if needs_token:
             described.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

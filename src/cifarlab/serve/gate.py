@@ -14,6 +14,12 @@ from cifarlab.serve.service import Service
 MODEL = "cifarlab.model"  # where a route leaves the model's name in its scope, for the metrics
 HEALTH = ("/v2/health/live", "/v2/health/ready")
 WHILE_DRAINING = (*HEALTH, "/metrics")
+PAGE = "/page/"  # the web page's own files hold no secrets: it asks for the token itself
+
+
+def without_token(path: str) -> bool:
+    """Whether `path` is answered without a token: health, and the files of the web page."""
+    return path in HEALTH or path == "/" or path.startswith(PAGE)
 
 
 class Gate:
@@ -68,7 +74,7 @@ class Gate:
     def _check(self, scope: Scope) -> None:
         path = scope["path"]
         self._check_host(scope)
-        if path not in HEALTH:
+        if not without_token(path):
             self._check_token(scope)
         if self._service.draining and path not in WHILE_DRAINING:
             raise RefusedError(503, "the server is stopping", headers={"Retry-After": "5", "Connection": "close"})

@@ -24,7 +24,7 @@ class Prediction(BaseModel):
     """What a model says of one image."""
 
     model: str
-    views: str = Field(description="Views of the image that were averaged: none, flip or six.")
+    views: str = Field(description="Views of the image: none, flip, six, or selective (two where they suffice, else six).")
     predictions: list[ClassProbability] = Field(description="The most probable classes, the most probable first.")
     unlike: bool | None = Field(description="Whether the image is unlike the training data; null where the model cannot tell.")
 
@@ -92,6 +92,38 @@ class InferenceResponse(BaseModel):
     model_version: str
     id: str | None = None
     outputs: list[InferenceOutput]
+
+
+class Interval(BaseModel):
+    """A share with its 95 % interval (Wilson)."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ServedModelInfo(BaseModel):
+    """A model, as the page needs to know it."""
+
+    name: str
+    classes: list[str]
+    size: int = Field(description="Side of the square that the network sees, in pixels.")
+    resize: str = Field(description="How a picture is brought to it: crop (central square) or squash.")
+    views: str = Field(description="Views of an image that are averaged: none, flip or six.")
+    unlike: bool = Field(description="Whether it can tell images that are unlike its training data.")
+    calibrated: bool = Field(description="Whether its probabilities were calibrated on validation.")
+    explain: bool = Field(description="Whether POST /explain can look inside: its PyTorch weights are at hand.")
+    engine: str = Field(description="What computes: torch, onnx or onnx-int8.")
+    accuracy: Interval | None = Field(description="On its test split, as recorded with the model; null where it was not measured.")
+
+
+class ExamplePicture(BaseModel):
+    """A picture to try."""
+
+    name: str
+    label: str = Field(description="The class that it shows.")
+    origin: str = Field(description="Where it is from.")
+    url: str = Field(description="Its address, relative to the server's root.")
 
 
 BINARY: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}

@@ -1,0 +1,110 @@
+// @ts-check
+/**
+ * The shell: tabs, addresses, theme, announcements, and what is dropped or pasted anywhere.
+ *
+ * A panel is a file panels/ID.js, loaded when its tab is first opened:
+ *
+ *   export default {
+ *     id: "why", title: "Why", styles: ["why.css"],        // styles: files in css/, loaded before create (optional)
+ *     create(context) { return { element, show(params) {}, hide() {} } },
+ *   };
+ *
+ * show(params) is called each time the panel comes into view or its address changes (params: the hash's query as an object, so
+ * "#/errors?true=cat" gives { true: "cat" }); hide() when it leaves. A hidden panel does no work: what it heard from the store
+ * meanwhile it catches up on in show. The element is put into a <section role="tabpanel"> that is labelled by its tab.
+ *
+ * context = {
+ *   api       api.js: json, blob, stream; null in the static site
+ *   model     model-http.js or model-onnx.js
+ *   store     store.js
+ *   config    config.js
+ *   navigate(panel, params)   go to a panel; adds an entry to the browser's history
+ *   remember(params)          keep the panel's present state in the address, without a new entry and without calling show
+ *   open(blob, about)         show and classify a picture (about: { name, label, origin }); resolves to it, or null with store.problem set
+ *   reopen(picture)           show a picture of store.history again
+ *   pick()                    open the file chooser
+ *   announce(text)            tell it to screen readers
+ *   fail(error)               show an error's message in the corner; AbortErrors are left out
+ * }
+ */
+
+import config from "./config.js";
+import { createApi } from "./api.js";
+import { createClassifier } from "./classify.js";
+import { h } from "./dom.js";
+import { arriving, picker } from "./arriving.js";
+import { createRouter } from "./router.js";
+import { header, notices, offline } from "./shell.js";
+import { createStore } from "./store.js";
+import { askToken } from "./token.js";
+
+const store = createStore();
+const { announce, fail, element: noticeArea } = notices();
+const api = createApi({ askToken, online: (answers) => store.set({ online: answers }) });
+const { createModel } = await import(`./model-${config.backend}.js`);
+const model = createModel(api);
+const classifier = createClassifier({ store, model, announce });
+const panelArea = h("main", { id: "panels", tabindex: "-1" });
+const router = createRouter({ config, area: panelArea, fail, context: () => context });
+const context = {
+  api: config.backend === "http" ? api : null,
+  model,
+  store,
+  config,
+  navigate: router.navigate,
+  remember: router.remember,
+  open: classifier.open,
+  reopen: classifier.reopen,
+  pick: picker((file) => receive(file, "file")),
+  announce,
+  fail,
+};
+
+/** A picture that came by drop, paste or file chooser. @param {File} file @param {string} origin */
+async function receive(file, origin) {
+  const picture = await classifier.open(file, { name: file.name, origin });
+  // Panels about the present picture show it themselves; the others know nothing of it.
+  if (["runs", "errors"].includes(router.current())) router.navigate("try");
+  if (picture) router.remember({}); // an address that names an example no longer tells the truth
+}
+
+document.querySelector("#app")?.replaceChildren(header({ config, store, tabs: router.tabs }), offline(store, check), panelArea, noticeArea);
+arriving({ receive, fail });
+router.start();
+await begin();
+
+/** The models, the examples, and the first picture, so that something is to be seen without a click. */
+async function begin() {
+  try {
+    store.set({ models: await model.list() });
+  } catch (error) {
+    store.set({ problem: /** @type {Error} */ (error).message });
+    return fail(error);
+  }
+  const wanted = router.params().model;
+  const models = store.get("models");
+  const chosen = models.find((/** @type {any} */ one) => one.name === wanted) ?? models[0];
+  store.on("model", examples);
+  store.set({ model: chosen.name });
+}
+
+async function examples() {
+  const name = store.get("model");
+  try {
+    const found = await model.examples({ model: name });
+    if (name !== store.get("model")) return;
+    store.set({ examples: found });
+    if (store.get("picture") || store.get("busy") || !found.length) return;
+    const wanted = found.find((/** @type {any} */ one) => one.name === router.params().example) ?? found[0];
+    await classifier.open(await model.load(wanted.url), { name: wanted.name, label: wanted.label, origin: "example" });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Whether the server answers again. */
+async function check() {
+  await api.json("v2/health/live");
+  if (!store.get("models").length) await begin();
+  else if (!store.get("prediction")) await classifier.again();
+}

@@ -1,0 +1,57 @@
+// @ts-check
+/** Elements without markup in strings: all text becomes text nodes, so a name with tags in it stays a name. */
+
+/** @typedef {Node | string | number | null | undefined | false} Child */
+
+/**
+ * An element: h("button", { class: "quiet", onclick: go, disabled: busy, style: { "--share": 0.3 } }, "Go").
+ *
+ * Attributes: on* functions become listeners; true, false and null set or leave out an attribute; `style` is an object of CSS
+ * properties (set through the object model, which the page's Content-Security-Policy allows); `dataset` an object; `value`,
+ * `checked`, `srcObject` and `muted` are set as properties.
+ * @param {string} tag
+ * @param {Record<string, any> | null} [attributes]
+ * @param {...(Child | Child[])} children
+ * @returns {any}
+ */
+export function h(tag, attributes, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** As `h`, for SVG. @param {string} tag @param {Record<string, any> | null} [attributes] @param {...(Child | Child[])} children @returns {any} */
+export function svg(tag, attributes, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+/** Put `children` in place of what `parent` holds. @param {Element} parent @param {...(Child | Child[])} children */
+export function replace(parent, ...children) {
+  parent.replaceChildren(...nodes(children));
+}
+
+const PROPERTIES = new Set(["value", "checked", "srcObject", "muted", "indeterminate", "selected"]);
+
+/** @param {any} element @param {Record<string, any> | null | undefined} attributes @param {any[]} children */
+function fill(element, attributes, children) {
+  element.append(...nodes(children)); // first: a select takes its value only from options that are there
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [property, given] of Object.entries(value)) element.style.setProperty(property, String(given));
+    else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (PROPERTIES.has(name)) element[name] = value;
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
+  }
+  return element;
+}
+
+/** @param {any[]} children @returns {(Node | string)[]} */
+function nodes(children) {
+  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : String(child)));
+}
+
+/** A share as text: 0.934 -> "93.4 %". Never "100 %" for less than all, nor "0 %" for more than nothing. @param {number} share */
+export function percent(share) {
+  if (share > 0 && share < 0.0005) return "< 0.1 %";
+  if (share < 1 && share > 0.9995) return "> 99.9 %";
+  return `${(100 * share).toFixed(share === 0 || share === 1 ? 0 : 1)} %`;
+}

@@ -1,0 +1,40 @@
+// @ts-check
+/**
+ * The model behind `cifarlab serve`. model-onnx.js has the same interface:
+ *
+ *   model.kind                           "http" or "onnx"
+ *   model.list({ signal })            -> [{ name, classes, size, resize, views, unlike, explain, ... }]
+ *   model.predict(blobOrPixels, { model, signal })
+ *                                     -> { label, predictions: [{ label, probability }] (all classes, best first), unlike, ms }
+ *   model.examples({ signal })        -> [{ name, label, origin, url }]
+ *   model.load(url, { signal })       -> Blob of one of these
+ *
+ * A picture is a Blob (an image file) or an ImageData, whose pixels arrive unchanged. ms: from the call to the answer.
+ */
+
+/** @param {ReturnType<typeof import("./api.js").createApi>} api */
+export function createModel(api) {
+  return {
+    kind: "http",
+    /** @param {{ signal?: AbortSignal }} [given] */
+    list: (given) => api.json("models", given),
+    /** @param {{ model?: string }} [query] @param {{ signal?: AbortSignal }} [given] */
+    examples: (query, given) => api.json("examples", { ...given, query }),
+    /** @param {string} url @param {{ signal?: AbortSignal }} [given] */
+    load: (url, given) => api.blob(url, given),
+    /** @param {Blob | ImageData} picture @param {{ model?: string | null, signal?: AbortSignal }} [given] */
+    async predict(picture, { model, signal } = {}) {
+      const began = performance.now();
+      const body = picture instanceof Blob ? picture : await asPng(picture);
+      const { predictions, unlike } = await api.json("predict", { method: "POST", body, query: { model, top_k: 100000 }, signal });
+      return { label: predictions[0].label, predictions, unlike, ms: performance.now() - began };
+    },
+  };
+}
+
+/** @param {ImageData} pixels opaque, so that a PNG keeps them as they are @returns {Promise<Blob>} */
+async function asPng(pixels) {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
+  return canvas.convertToBlob({ type: "image/png" });
+}

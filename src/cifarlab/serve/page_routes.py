@@ -1,0 +1,190 @@
+"""The web page: its files, the models it can ask, and example pictures."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as InPath
+from starlette.responses import Response
+
+from cifarlab.serve.bodies import header
+from cifarlab.serve.refusal import RefusedError, json_response
+from cifarlab.serve.schemas import ExamplePicture, ServedModelInfo, errors
+from cifarlab.serve.service import ServedModel, Service
+
+FOLDER: Final = Path(__file__).parent / "page"
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+# Nothing but the page's own files runs, styles or is asked; pictures and the webcam live in blobs.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # asked again each time, and answered with 304 while it is the same
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is sent. tag: its ETag."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture to try. label: the class it shows; origin: where it is from; content: the image file."""
+
+    name: str
+    label: str
+    origin: str
+    content: bytes
+    media_type: str
+
+
+ModelName = Annotated[str | None, Query(description="Name of the model whose classes they show; without it, the first that is served.")]
+ExampleSource = Callable[[Sequence[str]], Sequence[Example]]
+
+
+def read_assets(folder: Path) -> dict[str, Asset]:
+    """Every file under `folder` of a type that a page has, by its path inside: what can be asked for, and nothing else."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix in TYPES:
+            content = file.read_bytes()
+            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            found[file.relative_to(folder).as_posix()] = Asset(content, TYPES[file.suffix], tag)
+    return found
+
+
+def drawn_examples(classes: Sequence[str]) -> list[Example]:
+    """The pictures drawn for this project, where all of `classes` are among what they show; else none."""
+    listed = json.loads((FOLDER / "examples" / "index.json").read_text(encoding="utf-8"))
+    by_label = {entry["label"]: entry for entry in listed}
+    return [_drawn(by_label[label]) for label in classes if label in by_label]
+
+
+def _drawn(entry: dict[str, str]) -> Example:
+    file = FOLDER / "examples" / entry["file"]
+    return Example(entry["name"], entry["label"], "drawn for cifarlab", file.read_bytes(), TYPES[file.suffix])
+
+
+def page_router(service: Service, *, examples: ExampleSource = drawn_examples) -> APIRouter:
+    """The routes of the page. examples: gives pictures for a model's classes; asked once a model."""
+    router = APIRouter()
+    assets = read_assets(FOLDER)
+    _files(router, assets)
+    _models(router, service)
+    _examples(router, service, functools.cache(lambda classes: tuple(examples(classes))))
+    return router
+
+
+def _files(router: APIRouter, assets: dict[str, Asset]) -> None:
+    kinds = {asset.media_type.partition(";")[0] for asset in assets.values()}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The file", "content": {kind: {"schema": {"type": "string"}} for kind in sorted(kinds)}},
+        304: {"description": "The client has it already (If-None-Match)"},
+        **errors(400, 404, 503),
+    }
+
+    @router.get("/", summary="The web page", response_model=None, responses={**described, 200: {"content": {"text/html": {}}}})
+    async def page(request: Request) -> Response:
+        return _answer(request, assets["index.html"])
+
+    @router.get("/page/{file:path}", summary="A file of the web page", response_model=None, responses=described)
+    async def asset(request: Request, file: str) -> Response:
+        if file not in assets:
+            raise RefusedError(404, f"the page has no file {file[:200]!r}")
+        return _answer(request, assets[file])
+
+
+def _answer(request: Request, asset: Asset) -> Response:
+    """The file, or 304 for a client that has it."""
+    headers = {**HEADERS, "ETag": asset.tag}
+    shown = [tag.strip().removeprefix("W/") for tag in (header(request.scope, b"if-none-match") or "").split(",")]
+    if asset.tag in shown or "*" in shown:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, headers=headers, media_type=asset.media_type)
+
+
+def _models(router: APIRouter, service: Service) -> None:
+    @router.get(
+        "/models", summary="The models, the first of them the default", response_model=list[ServedModelInfo], responses=errors(400, 503)
+    )
+    async def models() -> Response:
+        return json_response([describe_model(model) for model in service.models.values()])
+
+
+def describe_model(model: ServedModel) -> dict[str, Any]:
+    """What the page needs to know of a model; ServedModelInfo tells the fields."""
+    predictor = model.predictor
+    test = (predictor.description.get("metrics") or {}).get("test") or {}
+    return {
+        "name": model.name,
+        "classes": list(predictor.class_names),
+        "size": predictor.size,
+        "resize": predictor.resize,
+        "views": model.views,
+        "unlike": model.judges_likeness,
+        "calibrated": predictor.calibration(model.views) is not None,
+        "explain": predictor.origin is not None or predictor.engine.name == "torch",
+        "engine": predictor.engine.name,
+        "accuracy": test.get("accuracy"),
+    }
+
+
+def _examples(router: APIRouter, service: Service, examples_of: Callable[[tuple[str, ...]], tuple[Example, ...]]) -> None:
+    async def found(model: str | None) -> tuple[Example, ...]:
+        # Reading the user's data takes its time once; a thread does it.
+        return await service.aside(lambda: examples_of(service.model(model).predictor.class_names))
+
+    @router.get(
+        "/examples",
+        summary="Pictures to try, one a class",
+        response_model=list[ExamplePicture],
+        responses=errors(400, 404, 503),
+    )
+    async def examples(model: ModelName = None) -> Response:
+        query = "" if model is None else f"?model={quote(model, safe='')}"
+        described = [
+            {"name": one.name, "label": one.label, "origin": one.origin, "url": f"examples/{number}{query}"}
+            for number, one in enumerate(await found(model))
+        ]
+        return json_response(described)
+
+    pictures = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/png", "image/webp")}
+
+    @router.get(
+        "/examples/{number}",
+        summary="One of these pictures",
+        response_model=None,
+        responses={200: {"description": "The image file", "content": pictures}, **errors(400, 404, 422, 503)},
+    )
+    async def example(number: Annotated[int, InPath(ge=0, le=9999)], model: ModelName = None) -> Response:
+        listed = await found(model)
+        if not 0 <= number < len(listed):
+            raise RefusedError(404, f"there is no example {number}; there are {len(listed)}, counted from 0")
+        return Response(listed[number].content, headers={"X-Content-Type-Options": "nosniff"}, media_type=listed[number].media_type)
