@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from cifarlab.metrics import Interval, wilson_interval
+from cifarlab.paired import compare_groups
 from cifarlab.reports.verdict import expected_interval, judge, paired_difference, student_quantile
 from cifarlab.runs import Predictions
 
@@ -80,13 +81,15 @@ def predictions(right: str, *, first: int = 0) -> Predictions:
     return Predictions(ids, labels, logits, None, "none", ("cat", "dog"), "test", "5f" * 32)
 
 
-def test_the_difference_of_one_pair_counts_images_that_only_one_gets_right():
-    found = paired_difference([predictions("11110010")], [predictions("11000001")])
-    d = np.array([0, 0, 1, 1, 0, 0, 1, -1])
-    half = stats.norm.ppf(0.975) * d.std() / math.sqrt(8)
-    assert found.value == pytest.approx(2 / 8)
-    assert (found.low, found.high) == (pytest.approx(0.25 - half), pytest.approx(0.25 + half))
-    assert (found.images, found.seeds) == (8, 1)
+def test_the_difference_of_one_pair_is_that_of_the_comparison_on_the_same_images():
+    first, second = "11110010" * 40, "11000001" * 40
+    found = paired_difference([predictions(first)], [predictions(second)])
+    right = np.array([[character == "1" for character in text] for text in (first, second)])
+    (expected,) = compare_groups(right, [[0], [1]], [(0, 1)])
+    assert found == (pytest.approx(2 / 8), expected.low, expected.high, 320, 1)
+    # The bootstrap's interval is near the normal one, 1.96 sd / sqrt(N).
+    half = stats.norm.ppf(0.975) * np.std([0, 0, 1, 1, 0, 0, 1, -1]) / math.sqrt(320)
+    assert (found.low, found.high) == (pytest.approx(0.25 - half, abs=0.01), pytest.approx(0.25 + half, abs=0.01))
 
 
 def test_the_order_of_the_images_does_not_matter():
@@ -102,17 +105,18 @@ def test_only_shared_images_are_compared():
 
 
 def test_seeds_that_contradict_each_other_widen_the_interval():
-    found = paired_difference([predictions("1" * 50), predictions("0" * 50)], [predictions("0" * 50), predictions("0" * 50)])
-    # Differences 1 and 0: mean 0.5, sd sqrt(1/2), t of one degree of freedom 12.7062; no spread between images.
-    half = 12.706204736 * math.sqrt(0.5) / math.sqrt(2)
-    assert found.value == 0.5
-    assert half > 1
+    alone = paired_difference([predictions("10" * 50)], [predictions("0" * 100)])
+    found = paired_difference([predictions("1" * 100), predictions("0" * 100)], [predictions("0" * 100), predictions("0" * 100)])
+    assert found.value == alone.value == 0.5
+    assert found.seeds == 2
+    assert alone.high - alone.low < 0.25
     assert (found.low, found.high) == (-1.0, 1.0)
 
 
 def test_equal_runs_do_not_differ():
     found = paired_difference([predictions("1100")] * 2, [predictions("1100")] * 2)
-    assert found[:3] == (0.0, 0.0, 0.0)
+    assert found.value == 0.0
+    assert found.low < 0.0 < found.high  # four images cannot show that they are equal on all
 
 
 @pytest.mark.parametrize(("first", "second"), [([], []), ([predictions("1")], []), ([predictions("11")], [predictions("11", first=9)])])

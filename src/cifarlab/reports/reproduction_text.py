@@ -23,9 +23,9 @@ METHOD: Final = (
     "on N images and of the prediction interval "
     "m -+ t * sd * sqrt(1 + 1/n), where t is the 0.975 quantile of Student's distribution with n - 1 degrees of freedom.",
     "Verdict: the measured accuracy agrees with the claimed one where that lies in this interval; else it is higher or lower.",
-    "A difference of protocols is paired: on the test images that all runs share and over the seeds that both protocols have, d is 1 where "
-    "only the published run is right, -1 where only the corrected one is, else 0. Its 95 % half-width is the larger of 1.96 * sd / sqrt(N) "
-    "over the N images (d averaged over seeds first) and, with S of 2 and more seeds, t * sd / sqrt(S) over the seeds.",
+    "A difference of protocols is taken on the test images that all runs share and over the seeds that both protocols have. Its 95 % "
+    "interval is that of `cifarlab compare`: a bootstrap over the images, the same for all runs, and Student's t for the spread of the "
+    "seeds, pooled over both protocols; with one seed a side it holds for these two trained networks only.",
     "As published: the protocol of the report; where that looked at the test split while training, so does the run, which trains on all "
     "training images. Corrected: validation is carved from the training images, and the test split is read once, at the end. A report "
     "that did so itself has one protocol only.",

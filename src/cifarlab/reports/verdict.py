@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from cifarlab.metrics import Interval, summarize, wilson_interval
+from cifarlab.paired import compare_groups
 from cifarlab.runs import Predictions
 
 Verdict = Literal["agrees", "higher", "lower"]
@@ -64,29 +63,23 @@ def judge(claimed: float, expected: Interval) -> Verdict:
 
 
 def paired_difference(first: Sequence[Predictions], second: Sequence[Predictions]) -> Difference:
-    """Accuracy of `first` minus accuracy of `second`; run i of both has the same seed. Compared are the images that all have.
+    """Mean accuracy of `first` minus that of `second`, over the images that all have, with the interval of `cifarlab.paired`.
 
-    With d[s, x] = 1, 0 or -1 where only the first, both or neither, or only the second run of seed s is right on image x, the
-    difference is the mean of d over S seeds and N images. Its half-width is the larger of two: from the images, 1.96 times
-    the standard deviation over x of the mean over s, divided by sqrt(N); and for S >= 2 from the seeds, t (S - 1 degrees of
-    freedom) times the standard deviation over s of the mean over x, divided by sqrt(S). Raises ValueError where the numbers
-    of runs differ or are 0, or the runs share no image.
+    Both sides have the same seeds. A seed means other weights on either side, because they train on other images, so runs are not
+    paired by it: images are, and the spread over seeds is pooled. Raises ValueError where the numbers of runs differ or are 0,
+    or the runs share no image.
     """
     if not first or len(first) != len(second):
-        raise ValueError(f"a paired difference needs as many runs on both sides, not {len(first)} and {len(second)}")
+        raise ValueError(f"a difference of protocols needs as many runs on both sides, not {len(first)} and {len(second)}")
     hits = [_hits(made) for made in (*first, *second)]
     shared = set(hits[0]).intersection(*hits[1:])
     if not shared:
         raise ValueError("the runs share no test image")
     order = sorted(shared)
-    right = np.array([[one[name] for name in order] for one in hits], dtype=np.float64)  # [2S, N]
-    d: NDArray[np.float64] = right[: len(first)] - right[len(first) :]  # [S, N]
-    seeds, images = d.shape
-    value = float(d.mean())
-    half = NormalDist().inv_cdf(0.975) * float(d.mean(axis=0).std()) / math.sqrt(images)
-    if seeds > 1:
-        half = max(half, student_quantile(0.975, seeds - 1) * float(d.mean(axis=1).std(ddof=1)) / math.sqrt(seeds))
-    return Difference(value, max(-1.0, value - half), min(1.0, value + half), images, seeds)
+    right = np.array([[one[name] for name in order] for one in hits], dtype=np.bool_)  # [2S, N]
+    seeds = len(first)
+    (found,) = compare_groups(right, [range(seeds), range(seeds, 2 * seeds)], [(0, 1)])
+    return Difference(found.value, found.low, found.high, found.images, seeds)
 
 
 def _hits(predictions: Predictions) -> dict[str, bool]:
