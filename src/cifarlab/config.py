@@ -48,6 +48,7 @@ __all__ = [
     "TrainConfig",
     "describe_options",
     "differences",
+    "flatten",
     "load_yaml",
     "option_keys",
     "override",
@@ -167,11 +168,16 @@ def describe_options() -> list[tuple[str, str, str]]:
 def differences(left: Recipe, right: Recipe) -> list[str]:
     """One line for each key in which two recipes differ: "optim.lr: 0.001 -> 0.1"."""
     lines = []
-    a, b = (_flatten(recipe.model_dump(mode="json")) for recipe in (left, right))
+    a, b = flatten(left), flatten(right)
     for key in dict.fromkeys([*a, *b]):
         if a.get(key) != b.get(key):
             lines.append(f"{key}: {a.get(key)!r} -> {b.get(key)!r}")
     return lines
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's values by dotted key, in its order: {"optim.lr": 0.1, ...}, ready for JSON; lists stay whole."""
+    return _flatten(recipe.model_dump(mode="json"))
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

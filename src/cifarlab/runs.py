@@ -34,6 +34,7 @@ from cifarlab.files import atomic_writer, try_lock, write_json, write_text
 SCHEMA_VERSION: Final = 1
 STATES: Final = ("running", "done", "failed", "preempted")
 BASELINE_PREFIX: Final = "baseline-"  # of a recipe's model.name, where the run is a classical baseline and no network
+_LOCK_TRIES: Final = 5
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Json = dict[str, Any]
@@ -262,9 +263,23 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Hold the run for writing; raises BusyError where another process is training it."""
         with self._lock_file(".lock") as file:
-            if not try_lock(file):
+            for _ in range(_LOCK_TRIES):  # `in_use` holds it for a moment
+                if try_lock(file):
+                    break
+                time.sleep(0.01)
+            else:
                 raise BusyError(f"{self.path} is being trained by another process; wait for it or stop it first")
             yield
+
+    def in_use(self) -> bool:
+        """Whether a process is training this run now; a state of "running" alone may be what a killed one left. Writes nothing."""
+        try:
+            with (self.path / ".lock").open("rb") as file:
+                return not try_lock(file)
+        except FileNotFoundError:
+            return False
+        except OSError:  # no permission, or a file system without locks: what status.json says has to do
+            return True
 
     def count_test_read(self) -> int:
         """Count one reading of the test split, before it happens; returns the new count."""

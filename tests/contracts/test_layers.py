@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4,
     "figures": {"errors", "files", "runs", "metrics"},
     "reports": {"errors", "files", "published", "runs", "metrics", "paired", "figures"},
-    "serve": {"errors", "files", "runs", "metrics", "bundle", "explain"},
+    "serve": {"errors", "files", "config", "runs", "metrics", "data", "recipes", "build", "bundle", "explain"},
     "estimator": LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4,
     **dict.fromkeys(TOP, BELOW_CLI),
     "__main__": BELOW_CLI | {"cli"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from cifarlab.serve.gate import Gate, without_token
 from cifarlab.serve.page_routes import ExampleSource, drawn_examples, page_router
 from cifarlab.serve.predict_route import predict_router
 from cifarlab.serve.refusal import RefusedError, json_response
+from cifarlab.serve.runs_routes import runs_router
 from cifarlab.serve.schemas import errors
 from cifarlab.serve.service import VERSION, Service
 from cifarlab.serve.v2_routes import v2_router
@@ -28,11 +30,12 @@ def create_app(
     token: str | None = None,
     hosts: frozenset[str] | None = None,
     examples: ExampleSource = drawn_examples,
+    runs: Path | None = None,
 ) -> FastAPI:
     """The application of a started `service`. More routes can be added with `include_router`; the gate covers them too.
 
     token: what clients must send as "Authorization: Bearer TOKEN", health aside. hosts: names that the Host header may
-    have, without port; None for any. examples: pictures for the page, by a model's classes.
+    have, without port; None for any. examples: pictures for the page, by a model's classes. runs: folder whose runs are shown.
     """
     app = FastAPI(
         title="cifarlab",
@@ -54,6 +57,7 @@ def create_app(
     app.include_router(predict_router(service))  # first: routes are looked through in order
     app.include_router(v2_router(service))
     app.include_router(page_router(service, examples=examples))
+    app.include_router(runs_router(service, runs))
 
     @app.get("/metrics", summary="Counters in Prometheus' text format", responses={200: {"content": {"text/plain": {}}}, **errors(400)})
     async def metrics() -> Response:
