@@ -10,17 +10,30 @@ from cifarlab.explain.convolution import (
     volume_examples,
     window_examples,
 )
+from cifarlab.explain.gradcam import GradCam, default_layer, grad_cam
+from cifarlab.explain.occlusion import Occlusion, occlusion_map
+from cifarlab.explain.receptive_field import ReceptiveField, receptive_field_of, receptive_fields_of
+from cifarlab.explain.traced import TracedNetwork
 
 __all__ = [
     "ConvolutionExample",
+    "GradCam",
+    "Occlusion",
     "PoolingExample",
+    "ReceptiveField",
+    "TracedNetwork",
     "convolve",
+    "default_layer",
     "dense_activations",
     "filter_examples",
     "first_filters",
+    "grad_cam",
     "layer_activations",
     "layer_names",
+    "occlusion_map",
     "pooling_examples",
+    "receptive_field_of",
+    "receptive_fields_of",
     "row_activations",
     "volume_examples",
     "window_examples",

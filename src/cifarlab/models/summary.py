@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from cifarlab.models.registry import create_model
 
 _LAYERS = (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.MaxPool2d, nn.AvgPool2d)
 Field = Reach | Literal["image", "unknown"]
+_TRACING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +72,18 @@ def summarize_model(model: nn.Module, *, image_size: int = 32) -> list[LayerRow]
 def traced_layers(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node]]]:
     """`model` as a graph, and each of the rows that `summarize_model` gives with the node whose value is the layer's output, after
     its activation. Errors as there."""
+    graph, rows = traced_fields(model, image_size=image_size)
+    return graph, [(row, node) for row, node, _ in rows]
+
+
+def traced_fields(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node, Field]]]:
+    """As `traced_layers`, with where the receptive fields of each layer's positions lie: their Reach, "image" or "unknown".
+
+    Other threads may compute with `model` meanwhile."""
     summary, graph = _summarized(model, image_size)
     last = {owner: node for node, owner in summary.owners.items()}  # later nodes come later
-    return fx.GraphModule(model, graph), [(row, last[index]) for index, row in enumerate(summary.found)]
+    rows = [(row, last[index], summary.fields[last[index]]) for index, row in enumerate(summary.found)]
+    return fx.GraphModule(model, graph), rows
 
 
 def _summarized(model: nn.Module, image_size: int) -> tuple[_Summary, fx.Graph]:
@@ -81,7 +92,8 @@ def _summarized(model: nn.Module, image_size: int) -> tuple[_Summary, fx.Graph]:
     model.eval()
     try:
         try:
-            graph = _Tracer().trace(model)
+            with _TRACING:  # PyTorch's tracer replaces methods of all modules and puts them back: two at once would get that wrong
+                graph = _Tracer().trace(model)
         except (fx.proxy.TraceError, TypeError) as error:
             raise ValueError(f"{type(model).__name__} has no fixed sequence of layers: {error}") from error
         device = next(model.parameters()).device
@@ -96,7 +108,24 @@ def _summarized(model: nn.Module, image_size: int) -> tuple[_Summary, fx.Graph]:
 
 
 class _Tracer(fx.Tracer):
-    """Follows the network into every module except those of torch.nn and what inherits from its layers."""
+    """Follows the network into every module except those of torch.nn and what inherits from its layers.
+
+    While it traces, every thread's calls of modules come here: those of other threads are let through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, _LAYERS) or super().is_leaf_module(m, module_qualified_name)
