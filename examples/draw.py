@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 SIDE = 384
+PAGE_SIDE = 192
 Color = tuple[int, int, int]
 
 
@@ -148,6 +150,100 @@ def cat() -> Image.Image:
     return image
 
 
+def bird() -> Image.Image:
+    image = sky((150, 200, 235), (225, 238, 240))
+    draw = ImageDraw.Draw(image)
+    draw.line([(0, 318), (SIDE, 296)], fill=(105, 78, 55), width=22)
+    draw.line([(250, 304), (330, 255)], fill=(105, 78, 55), width=9)
+    draw.ellipse([305, 235, 350, 265], fill=(95, 140, 70))
+    draw.polygon([(130, 235), (15, 285), (25, 305), (150, 275)], fill=(70, 62, 58))
+    draw.ellipse([95, 130, 275, 290], fill=(125, 98, 78))
+    draw.ellipse([165, 150, 282, 285], fill=(215, 110, 60))
+    draw.ellipse([190, 70, 300, 180], fill=(125, 98, 78))
+    draw.pieslice([212, 88, 302, 200], 330, 120, fill=(215, 110, 60))
+    draw.polygon([(294, 112), (342, 128), (292, 142)], fill=(225, 170, 60))
+    draw.ellipse([250, 98, 278, 126], fill=(20, 18, 16))
+    draw.ellipse([256, 102, 265, 111], fill=(250, 250, 250))
+    draw.polygon([(110, 170), (215, 165), (190, 235), (70, 268)], fill=(82, 66, 54))
+    draw.line([(110, 245), (195, 205)], fill=(150, 125, 105), width=6)
+    draw.line([(95, 225), (190, 185)], fill=(150, 125, 105), width=6)
+    for x in (180, 215):
+        draw.line([(x, 282), (x + 6, 312)], fill=(90, 60, 45), width=7)
+    return image
+
+
+def deer() -> Image.Image:
+    image = sky((120, 150, 105), (85, 115, 70))
+    draw = ImageDraw.Draw(image)
+    for x in (20, 95, 330):
+        draw.rectangle([x, 0, x + 26, 250], fill=(72, 84, 58))
+    draw.rectangle([0, 265, SIDE, SIDE], fill=(110, 130, 65))
+    coat, dark, pale = (170, 115, 70), (120, 78, 48), (225, 205, 180)
+    for x, fill in ((105, dark), (145, coat), (235, dark), (262, coat)):
+        draw.polygon([(x, 220), (x + 24, 220), (x + 17, 350), (x + 5, 350)], fill=fill)
+        draw.rectangle([x + 4, 344, x + 18, 358], fill=(45, 35, 30))
+    draw.ellipse([85, 155, 295, 258], fill=coat)
+    draw.ellipse([110, 225, 270, 262], fill=pale)
+    draw.polygon([(235, 210), (292, 225), (322, 110), (282, 95)], fill=coat)
+    draw.ellipse([262, 72, 335, 128], fill=coat)
+    draw.polygon([(300, 82), (362, 112), (358, 130), (300, 126)], fill=coat)
+    draw.ellipse([350, 108, 368, 124], fill=(30, 25, 22))
+    draw.polygon([(275, 90), (236, 66), (262, 104)], fill=dark)
+    draw.ellipse([302, 86, 316, 100], fill=(20, 15, 12))
+    for points in ([(285, 78), (268, 40), (232, 12)], [(268, 40), (286, 10)], [(300, 76), (312, 38), (346, 10)], [(312, 38), (300, 8)]):
+        draw.line(points, fill=(95, 70, 50), width=9, joint="curve")
+    draw.ellipse([70, 170, 104, 212], fill=pale)
+    for x, y in ((130, 178), (165, 170), (205, 172), (150, 198), (190, 196), (228, 192)):
+        draw.ellipse([x, y, x + 12, y + 9], fill=pale)
+    return image
+
+
+def dog() -> Image.Image:
+    image = sky((140, 175, 130), (110, 150, 95))
+    draw = ImageDraw.Draw(image)
+    coat, dark, white = (190, 135, 75), (105, 65, 35), (240, 232, 222)
+    draw.ellipse([75, 240, 310, 460], fill=coat)
+    draw.ellipse([140, 265, 245, 460], fill=white)
+    draw.ellipse([85, 60, 300, 285], fill=coat)
+    draw.polygon([(177, 64), (208, 64), (214, 190), (171, 190)], fill=white)
+    draw.ellipse([128, 165, 257, 300], fill=white)
+    draw.ellipse([45, 75, 120, 250], fill=dark)
+    draw.ellipse([265, 75, 340, 250], fill=dark)
+    for x in (145, 240):
+        draw.ellipse([x - 20, 140, x + 20, 180], fill=(250, 248, 245))
+        draw.ellipse([x - 15, 143, x + 15, 178], fill=(50, 30, 18))
+        draw.ellipse([x - 2, 148, x + 8, 158], fill=(250, 250, 250))
+    draw.ellipse([162, 192, 223, 236], fill=(25, 22, 22))
+    draw.line([(192, 236), (192, 258)], fill=(70, 50, 45), width=6)
+    draw.arc([148, 226, 194, 270], 20, 160, fill=(70, 50, 45), width=6)
+    draw.arc([191, 226, 237, 270], 20, 160, fill=(70, 50, 45), width=6)
+    draw.ellipse([176, 264, 210, 312], fill=(225, 110, 115))
+    draw.rectangle([120, 312, 265, 332], fill=(185, 45, 45))
+    return image
+
+
+def horse() -> Image.Image:
+    image = sky((165, 200, 225), (205, 220, 215))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle([0, 250, SIDE, SIDE], fill=(120, 150, 75))
+    for y in (195, 222):
+        draw.rectangle([0, y, SIDE, y + 9], fill=(225, 222, 212))
+    coat, dark, mane = (120, 68, 38), (88, 48, 26), (35, 24, 20)
+    draw.polygon([(82, 160), (40, 190), (30, 285), (52, 280), (72, 215)], fill=mane)
+    for x, fill in ((92, dark), (125, coat), (225, dark), (255, coat)):
+        draw.polygon([(x, 215), (x + 34, 215), (x + 24, 345), (x + 8, 345)], fill=fill)
+        draw.rectangle([x + 6, 335, x + 27, 355], fill=(35, 28, 25))
+    draw.ellipse([68, 138, 298, 250], fill=coat)
+    draw.polygon([(218, 195), (296, 205), (330, 78), (275, 62)], fill=coat)
+    draw.polygon([(285, 52), (330, 60), (372, 128), (352, 150), (320, 128), (282, 112)], fill=coat)
+    draw.polygon([(288, 62), (292, 28), (310, 56)], fill=coat)
+    draw.polygon([(290, 40), (262, 60), (205, 165), (228, 178), (285, 100), (302, 60)], fill=mane)
+    draw.ellipse([318, 76, 331, 89], fill=(15, 12, 10))
+    draw.ellipse([354, 126, 362, 134], fill=(20, 15, 12))
+    draw.line([(340, 80), (362, 120)], fill=(235, 228, 220), width=7)
+    return image
+
+
 def teapot() -> Image.Image:
     """Of none of the ten classes."""
     image = sky((240, 225, 205), (225, 205, 180))
@@ -162,6 +258,7 @@ def teapot() -> Image.Image:
     return image
 
 
+# New ones go to the end: a picture's place seeds its grain.
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "airplane": airplane,
     "automobile": automobile,
@@ -170,13 +267,29 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "ship": ship,
     "teapot": teapot,
     "truck": truck,
+    "bird": bird,
+    "deer": deer,
+    "dog": dog,
+    "horse": horse,
 }
+OF_NO_CLASS = ("teapot",)
+
+
+def write_page_copies(pictures: dict[str, Image.Image], folder: Path) -> None:
+    """The small copies that the web page shows, and the list of them: what each shows, None for a thing of no class."""
+    listed = []
+    for name in sorted(pictures, key=lambda name: (name in OF_NO_CLASS, name)):
+        pictures[name].resize((PAGE_SIDE, PAGE_SIDE), Image.Resampling.LANCZOS).save(folder / f"{name}.webp", quality=85, method=6)
+        listed.append({"name": name, "label": None if name in OF_NO_CLASS else name, "file": f"{name}.webp"})
+    (folder / "index.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     folder = Path(__file__).parent
-    for seed, (name, picture) in enumerate(PICTURES.items()):
-        grain(picture(), seed).save(folder / f"{name}.png", optimize=True)
+    pictures = {name: grain(picture(), seed) for seed, (name, picture) in enumerate(PICTURES.items())}
+    for name, picture in pictures.items():
+        picture.save(folder / f"{name}.png", optimize=True)
+    write_page_copies(pictures, folder.parent / "src" / "cifarlab" / "serve" / "page" / "examples")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from cifarlab.serve.example_pictures import ExamplePictures
+from cifarlab.serve.explain_routes import explain_router
 from cifarlab.serve.gate import Gate, without_token
-from cifarlab.serve.page_routes import ExampleSource, drawn_examples, page_router
+from cifarlab.serve.page_routes import page_router
 from cifarlab.serve.predict_route import predict_router
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.runs_routes import runs_router
@@ -29,13 +31,12 @@ def create_app(
     *,
     token: str | None = None,
     hosts: frozenset[str] | None = None,
-    examples: ExampleSource = drawn_examples,
     runs: Path | None = None,
 ) -> FastAPI:
     """The application of a started `service`. More routes can be added with `include_router`; the gate covers them too.
 
     token: what clients must send as "Authorization: Bearer TOKEN", health aside. hosts: names that the Host header may
-    have, without port; None for any. examples: pictures for the page, by a model's classes. runs: folder whose runs are shown.
+    have, without port; None for any. runs: folder whose runs are shown.
     """
     app = FastAPI(
         title="cifarlab",
@@ -49,6 +50,7 @@ def create_app(
         responses={} if token is None else errors(401),
     )
     app.state.service = service
+    app.state.examples = ExamplePictures({name: model.predictor for name, model in service.models.items()})
     app.add_middleware(Gate, service=service, token=token, hosts=hosts)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _no_route)
@@ -56,7 +58,8 @@ def create_app(
     app.add_exception_handler(Exception, _fault)
     app.include_router(predict_router(service))  # first: routes are looked through in order
     app.include_router(v2_router(service))
-    app.include_router(page_router(service, examples=examples))
+    app.include_router(explain_router(service))
+    app.include_router(page_router(service, app.state.examples))
     app.include_router(runs_router(service, runs))
 
     @app.get("/metrics", summary="Counters in Prometheus' text format", responses={200: {"content": {"text/plain": {}}}, **errors(400)})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import hashlib
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,6 +14,7 @@ from fastapi import Path as InPath
 from starlette.responses import Response
 
 from cifarlab.serve.bodies import header
+from cifarlab.serve.example_pictures import Example, ExamplePictures
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import ExamplePicture, ServedModelInfo, errors
 from cifarlab.serve.service import ServedModel, Service
@@ -54,19 +53,7 @@ class Asset:
     tag: str
 
 
-@dataclass(frozen=True)
-class Example:
-    """A picture to try. label: the class it shows; origin: where it is from; content: the image file."""
-
-    name: str
-    label: str
-    origin: str
-    content: bytes
-    media_type: str
-
-
 ModelName = Annotated[str | None, Query(description="Name of the model whose classes they show; without it, the first that is served.")]
-ExampleSource = Callable[[Sequence[str]], Sequence[Example]]
 
 
 def read_assets(folder: Path) -> dict[str, Asset]:
@@ -80,25 +67,12 @@ def read_assets(folder: Path) -> dict[str, Asset]:
     return found
 
 
-def drawn_examples(classes: Sequence[str]) -> list[Example]:
-    """The pictures drawn for this project, where all of `classes` are among what they show; else none."""
-    listed = json.loads((FOLDER / "examples" / "index.json").read_text(encoding="utf-8"))
-    by_label = {entry["label"]: entry for entry in listed}
-    return [_drawn(by_label[label]) for label in classes if label in by_label]
-
-
-def _drawn(entry: dict[str, str]) -> Example:
-    file = FOLDER / "examples" / entry["file"]
-    return Example(entry["name"], entry["label"], "drawn for cifarlab", file.read_bytes(), TYPES[file.suffix])
-
-
-def page_router(service: Service, *, examples: ExampleSource = drawn_examples) -> APIRouter:
-    """The routes of the page. examples: gives pictures for a model's classes; asked once a model."""
+def page_router(service: Service, pictures: ExamplePictures) -> APIRouter:
+    """The routes of the page."""
     router = APIRouter()
-    assets = read_assets(FOLDER)
-    _files(router, assets)
+    _files(router, read_assets(FOLDER))
     _models(router, service)
-    _examples(router, service, functools.cache(lambda classes: tuple(examples(classes))))
+    _examples(router, service, pictures)
     return router
 
 
@@ -156,10 +130,9 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _examples(router: APIRouter, service: Service, examples_of: Callable[[tuple[str, ...]], tuple[Example, ...]]) -> None:
+def _examples(router: APIRouter, service: Service, pictures: ExamplePictures) -> None:
     async def found(model: str | None) -> tuple[Example, ...]:
-        # Reading the user's data takes its time once; a thread does it.
-        return await service.aside(lambda: examples_of(service.model(model).predictor.class_names))
+        return await asyncio.wrap_future(pictures.of(service.model(model).name))
 
     @router.get(
         "/examples",
@@ -175,16 +148,17 @@ def _examples(router: APIRouter, service: Service, examples_of: Callable[[tuple[
         ]
         return json_response(described)
 
-    pictures = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/png", "image/webp")}
+    kinds = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/png", "image/webp")}
 
     @router.get(
         "/examples/{number}",
         summary="One of these pictures",
         response_model=None,
-        responses={200: {"description": "The image file", "content": pictures}, **errors(400, 404, 422, 503)},
+        responses={200: {"description": "The image file", "content": kinds}, **errors(400, 404, 422, 503)},
     )
     async def example(number: Annotated[int, InPath(ge=0, le=9999)], model: ModelName = None) -> Response:
         listed = await found(model)
-        if not 0 <= number < len(listed):
+        if number >= len(listed):
             raise RefusedError(404, f"there is no example {number}; there are {len(listed)}, counted from 0")
-        return Response(listed[number].content, headers={"X-Content-Type-Options": "nosniff"}, media_type=listed[number].media_type)
+        headers = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+        return Response(listed[number].content, headers=headers, media_type=listed[number].media_type)

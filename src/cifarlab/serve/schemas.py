@@ -121,7 +121,7 @@ class ExamplePicture(BaseModel):
     """A picture to try."""
 
     name: str
-    label: str = Field(description="The class that it shows.")
+    label: str | None = Field(description="The class that it shows; null for a thing of none of the classes.")
     origin: str = Field(description="Where it is from.")
     url: str = Field(description="Its address, relative to the server's root.")
 

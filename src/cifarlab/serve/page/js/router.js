@@ -33,12 +33,12 @@ export function createRouter({ config, area, fail, context }) {
   function parsed() {
     const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
     const id = config.panels.includes(path) ? path : config.panels[0];
-    return { id, params: Object.fromEntries(new URLSearchParams(query ?? "")) };
+    return { id, params: grouped(new URLSearchParams(query ?? "")) };
   }
 
   /** @param {string} id @param {Record<string, any>} [params] */
   function address(id, params = {}) {
-    const given = Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== "");
+    const given = Object.entries(params).flatMap(([name, values]) => [values].flat().map((value) => [name, value])).filter(([, value]) => value !== null && value !== undefined && value !== "");
     const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
     return `#/${id}${query ? `?${query}` : ""}`;
   }
@@ -116,10 +116,20 @@ export function createRouter({ config, area, fail, context }) {
 
   function start() {
     addEventListener("hashchange", () => void render());
+    // The link's own jump would put its target where the panel's address is.
+    document.querySelector(".skip")?.addEventListener("click", (event) => {
+      event.preventDefault();
+      area.focus();
+    });
     void render();
   }
 
   return { tabs, navigate, remember, current, params: () => parsed().params, start };
+}
+
+/** By name; a name that is given several times has a list of its values. @param {URLSearchParams} query @returns {Record<string, any>} */
+function grouped(query) {
+  return Object.fromEntries([...new Set(query.keys())].map((name) => [name, query.getAll(name)]).map(([name, values]) => [name, values.length > 1 ? values : values[0]]));
 }
 
 /** @param {string} name a file in css/ */
