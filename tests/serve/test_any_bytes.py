@@ -73,6 +73,37 @@ def test_predict(client: Client, content: bytes, declared: str) -> None:
         assert abs(sum(each["probability"] for each in predictions) - 1) < 1e-6
 
 
+KINDS = ["layers", "gradcam", "occlusion", "activations", "receptive_field"]
+QUESTIONS = st.fixed_dictionaries(
+    {"kind": st.sampled_from(KINDS) | st.text(max_size=8)},
+    optional={
+        "target": st.sampled_from(CLASSES) | st.text(max_size=12),
+        "layer": st.sampled_from(["whiten", "group2.norm1", "amax", "head"]) | st.text(max_size=12),
+        "channel": st.integers(-2, 30),
+        "channels": st.integers(-1, 300),
+        "row": st.integers(-2, 40) | st.text(max_size=3),
+        "column": st.integers(-2, 40),
+        "patch": st.integers(-1, 25),
+        "stride": st.integers(5, 25),
+        "form": st.sampled_from(["json", "png"]) | st.text(max_size=4),
+        "model": st.sampled_from(["first", "second"]) | st.text(max_size=4),
+    },
+)
+
+
+@GENTLE
+@given(query=QUESTIONS, content=st.sampled_from(FILES) | st.sampled_from(FILES).flatmap(damaged) | st.binary(max_size=60))
+def test_explain(client: Client, query: dict[str, Any], content: bytes) -> None:
+    from urllib.parse import urlencode
+
+    asked = {name: str(value).encode("utf-8", "replace") for name, value in query.items()}
+    response = client.post("/explain?" + urlencode(asked), content)
+    if response.status_code == 200 and query.get("form") == "png":
+        assert response.content.startswith(b"\x89PNG")
+    else:
+        check(response)
+
+
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     + FILES[0]
