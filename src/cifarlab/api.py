@@ -259,11 +259,11 @@ def export(
     has_validation = arranged.validation is not None and arranged.validation is not arranged.test
     if has_validation and not opened.directory.predictions_file("validation").exists():
         evaluate(opened, split="validation", data_dir=data_dir, device=device, report=False, progress=progress)
-    calibration = calibrate_run(opened.directory) if has_validation else None
-    if calibration is None and note is not None:
-        note(f"no calibration: it takes a validation split of at least {LEAST_IMAGES} images, which this run does not have")
     examples = arranged.validation if has_validation else arranged.train.take(np.arange(min(len(arranged.train), EXAMPLES)))
     assert examples is not None
+    calibration = calibrate_run(opened.directory, examples, device=chosen_device) if has_validation else None
+    if calibration is None and note is not None:
+        note(f"no calibration: it takes a validation split of at least {LEAST_IMAGES} images, which this run does not have")
     with new_bundle(folder, force=force) as temporary:
         write_bundle(
             temporary,

@@ -48,6 +48,15 @@ def test_six_views_weigh_the_unmoved_and_the_moved_half_each(images: Tensor, lin
     torch.testing.assert_close(averaged, linear(blend))
 
 
+def test_six_views_are_half_flip_and_half_moved(images: Tensor) -> None:
+    def bent(batch: Tensor) -> Tensor:
+        return batch.flatten(1)[:, :4].exp()
+
+    (_, six), (_, flip), (_, rest) = (predict_views(bent, images, views=views) for views in ("six", "flip", "moved"))
+    torch.testing.assert_close(six, (flip + rest) / 2)
+    assert not torch.allclose(flip, rest)
+
+
 @pytest.mark.parametrize("views", VIEWS)
 def test_the_weights_add_up_to_one_and_the_views_to_their_number(images: Tensor, views: str) -> None:
     seen = []

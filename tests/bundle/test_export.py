@@ -140,6 +140,17 @@ def test_without_a_validation_split_of_its_own_nothing_is_calibrated(tmp_path: P
 # -- what it refuses ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_weights_whose_answers_overflow_are_refused(run_copy: Path, tmp_path: Path, half: bool) -> None:
+    file = run_copy / read_description(run_copy)["weights"]
+    values = load_file(file)
+    small = {name for name, value in values.items() if value.is_floating_point() and value.numel() < 4096}
+    save_file({name: torch.full_like(value, 3e38) if name in small else value for name, value in values.items()}, file)
+    with pytest.raises(BundleError, match="values that are not finite"):
+        cifarlab.export(run_copy, tmp_path / "b", half=half, device="cpu")
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.mark.parametrize("state", ["running", "preempted", "failed"])
 def test_an_unfinished_run_is_refused(run_copy: Path, tmp_path: Path, state: str) -> None:
     RunDirectory.open(run_copy).update_status(state=state)

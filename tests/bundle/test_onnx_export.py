@@ -15,11 +15,12 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from untrained_bundles import CLASSES, SPEEDNET, TEMPERATURES, pictures, vary, write_untrained
 
 import cifarlab
-from cifarlab.bundle import onnx_export, read_description
+from cifarlab.bundle import onnx_export, read_description, update_description
 from cifarlab.bundle.onnx_engine import OnnxEngine
 from cifarlab.bundle.onnx_export import export_graph, write_onnx
 from cifarlab.data.preprocess import Preprocess
@@ -87,7 +88,12 @@ def test_the_record_tells_input_output_and_parity(onnx_bundle: Path) -> None:
     assert (record["output"], record["preprocessing"], record["views"]) == ("probabilities", True, "six")
     assert record["opset"] == onnx.load(onnx_bundle / "model.onnx").opset_import[0].version
     parity = record["parity"]
-    assert (parity["n"], parity["images"], parity["views"], parity["labels_that_differ"]) == (16, "validation", ["six", "flip", "none"], 0)
+    assert (parity["n"], parity["images"], parity["views"], parity["labels_that_differ"]) == (
+        16,
+        "validation",
+        ["six", "flip", "none", "moved"],
+        0,
+    )
     model = cifarlab.load(onnx_bundle, device="cpu")
     found = foreign(onnx_bundle / "model.onnx", pictures(16))["probabilities"]
     largest = np.abs(found - model.predict_arrays(list(pictures(16))).probabilities).max()
@@ -112,6 +118,16 @@ def test_a_difference_beyond_the_tolerance_is_refused_and_nothing_is_written(tmp
 def test_without_images_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs images to compare"):
         write_onnx(write_untrained(tmp_path / "b"), images=pictures(0))
+
+
+def test_values_that_overflow_are_refused_and_no_parity(tmp_path: Path) -> None:
+    folder = write_untrained(tmp_path / "b", model={"name": "lab-base", "arguments": {}}, views="none")
+    huge = {name: torch.full_like(value, 1e30) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(huge, folder / "model.safetensors")
+    update_description(folder, {}, files=["model.safetensors"])
+    with pytest.raises(BundleError, match="values that are not finite"):
+        write_onnx(folder, images=pictures(4))
+    assert not (folder / "model.onnx").exists()
 
 
 # -- kinds of preprocessing -----------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_one_image_in_place_of_a_list_is_refused(model: Predictor, given: Any) -
 
 
 def test_an_unknown_view_is_refused(model: Predictor, files: list[Path]) -> None:
-    with pytest.raises(UsageError, match="unknown test-time augmentation 'sixx'; did you mean 'six'"):
+    with pytest.raises(UsageError, match="unknown views 'sixx'; did you mean 'six'"):
         model.predict(files, tta="sixx")
 
 

@@ -12,9 +12,11 @@ import pytest
 
 import cifarlab
 from cifarlab.augment import VIEWS
+from cifarlab.augment.test_time import MOVED
 from cifarlab.bundle import manifest, read_description
 from cifarlab.bundle.card import model_card
 from cifarlab.bundle.hub import verify
+from cifarlab.bundle.selective import FIRST, REST, WHOLE
 from cifarlab.bundle.shipped import DEFAULT, find_model, is_model, shipped_names
 from cifarlab.data import load_splits
 from cifarlab.errors import UsageError
@@ -69,7 +71,8 @@ def test_a_mistyped_shipped_name_comes_with_the_right_one(given: str, near: str)
 
 
 def test_views_are_those_of_the_augmentation() -> None:
-    assert tuple(VIEWS) == manifest.VIEWS  # written out there, because the original needs PyTorch
+    assert (*VIEWS, "selective") == manifest.VIEWS  # written out there, because the original needs PyTorch
+    assert (*list(VIEWS)[1:], MOVED) == (FIRST, WHOLE, REST)
 
 
 def test_the_examples_get_the_answers_that_their_readme_tells() -> None:

@@ -19,7 +19,8 @@ from cifarlab.models import create_model
 Change = Callable[[Callable[[dict[str, Any]], object]], Path]
 CLASSES = ["red", "green", "blue"]
 SPEEDNET = {"name": "speednet", "arguments": {"widths": [8, 8, 8]}}
-TEMPERATURES = {"none": 0.7, "flip": 0.8, "six": 0.9}
+TEMPERATURES = {"none": 0.7, "flip": 0.8, "six": 0.9, "selective": 0.95}
+CONFIDENCE = 0.6
 
 
 def write_untrained(folder: Path, *, size: int = 32, views: str = "six", model: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -34,6 +35,7 @@ def write_untrained(folder: Path, *, size: int = 32, views: str = "six", model: 
     folder.mkdir(parents=True)
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
     calibrated = {each: {"temperature": value, "threshold": 0.0} for each, value in TEMPERATURES.items()}
+    calibrated["selective"]["confidence"] = CONFIDENCE
     description = {
         "format": FORMAT,
         "bundle_version": 2,

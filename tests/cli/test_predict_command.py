@@ -34,7 +34,7 @@ def test_json_holds_labels_with_probabilities(command: Command, run: Path, image
     assert outcome.err == ""
     shown = json.loads(outcome.out)
     assert shown["model"] == "runs/tiny"
-    assert shown["tta"] == "none"
+    assert shown["views"] == "none"
     assert [image["file"] for image in shown["images"]] == [str(path) for path in images]
     for image in shown["images"]:
         probabilities = [each["probability"] for each in image["predictions"]]
@@ -166,8 +166,8 @@ def test_views_are_those_of_the_model_or_one(command: Command, run: Path, images
     description = json.loads((run / "bundle.json").read_text())
     (run / "bundle.json").write_text(json.dumps({**description, "tta": "six"}))
     several = json.loads(command("predict", run, images[0], "-k", "10", "--json").out)
-    single = json.loads(command("predict", run, images[0], "-k", "10", "--json", "--no-tta").out)
-    assert (several["tta"], single["tta"]) == ("six", "none")
+    single = json.loads(command("predict", run, images[0], "-k", "10", "--json", "--views", "none").out)
+    assert (several["views"], single["views"]) == ("six", "none")
     assert several["images"] != single["images"]
 
 
@@ -242,6 +242,8 @@ def test_an_image_without_a_model_that_is_not_there_is_an_image(command: Command
         (["-m", "runs/tiny", "cifar10-fast", "in"], "cifar10-fast is a model, not an image, and there is one already (runs/tiny)"),
         (["-m", "", "in"], "--model is empty"),
         (["-m", "in", "in"], "in is not a trained model: it has no bundle.json"),
+        (["in", "--views", "flap"], "unknown views 'flap'; did you mean 'flip'?"),
+        (["runs/tiny", "in", "--views", "selective"], "no confidence at which two views suffice"),
         (["in", "--engine", "onx"], "unknown engine 'onx'; did you mean 'onnx'?"),
     ],
 )

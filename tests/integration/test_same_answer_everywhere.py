@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 import cifarlab
+from cifarlab.bundle import read_description, update_description
 from cifarlab.bundle.onnx_export import write_onnx
 from cifarlab.cli.main import main
 from cifarlab.data import load_splits
@@ -27,12 +29,23 @@ Answer = dict[str, float]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     run = cifarlab.train("digits", overrides=SETTINGS, runs=folder, device="cpu", report=False)
     exported = cifarlab.export(run, folder / "bundle", device="cpu")
     write_onnx(exported, images=load_splits("digits").train.images[:50], images_from="train")
+    assert read_description(exported)["tta"] == "selective"
     return exported
+
+
+@pytest.fixture(scope="module", params=[0.0, 1.0], ids=["sure", "unsure"])
+def bundle(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, with a confidence that every picture reaches, and with one that none reaches."""
+    copy = Path(shutil.copytree(trained, tmp_path_factory.mktemp("bundles") / "bundle"))
+    calibration = read_description(copy)["calibration"]
+    calibration["views"]["selective"]["confidence"] = request.param
+    update_description(copy, {"calibration": calibration})
+    return copy
 
 
 @pytest.fixture(scope="module", params=["digit.png", "photo.jpg"])
@@ -47,10 +60,15 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
+@pytest.fixture(scope="module", params=["selective", "six"])
+def views(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def expected(bundle: Path, file: Path) -> Answer:
+def expected(bundle: Path, file: Path, views: str) -> Answer:
     model = cifarlab.load(bundle, device="cpu")
-    return dict(zip(model.class_names, model.predict([file]).probabilities[0].tolist(), strict=True))
+    return dict(zip(model.class_names, model.predict([file], tta=views).probabilities[0].tolist(), strict=True))
 
 
 def agree(found: Answer, expected: Answer) -> None:
@@ -63,7 +81,9 @@ def told(predictions: list[dict[str, Any]]) -> Answer:
     return {each["label"]: each["probability"] for each in predictions}
 
 
-def test_onnx_runtime_alone(bundle: Path, file: Path, expected: Answer) -> None:
+def test_onnx_runtime_alone(bundle: Path, file: Path, views: str, expected: Answer) -> None:
+    if views == "selective":
+        pytest.skip("a graph looks at all six views; what is selected is decided outside")
     pixels = cifarlab.load(bundle, device="cpu").read(file)[None]
     session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
     names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
@@ -73,20 +93,29 @@ def test_onnx_runtime_alone(bundle: Path, file: Path, expected: Answer) -> None:
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
 def test_the_command_line(
-    bundle: Path, file: Path, expected: Answer, engine: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    file: Path,
+    views: str,
+    expected: Answer,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["predict", "--model", str(bundle), str(file), "--engine", engine, "--top-k", "10", "--json"]
+    words += [] if views == "selective" else ["--views", views]  # selective is the bundle's own
     monkeypatch.setattr(sys, "argv", ["cifarlab", *words])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with contextlib.suppress(SystemExit):
         main()
     answer = json.loads(capsys.readouterr().out)
-    assert answer["engine"] == engine
+    assert (answer["engine"], answer["views"]) == (engine, views)
     agree(told(answer["images"][0]["predictions"]), expected)
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
-def test_http(bundle: Path, file: Path, expected: Answer, engine: str) -> None:
+def test_http(bundle: Path, file: Path, views: str, expected: Answer, engine: str) -> None:
+    query = "" if views == "selective" else f"&views={views}"
+
     async def ask(service: Service) -> httpx.Response:
         transport = httpx.ASGITransport(app=create_app(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
@@ -94,9 +123,10 @@ def test_http(bundle: Path, file: Path, expected: Answer, engine: str) -> None:
                 if (await client.get("/v2/health/ready")).status_code == 200:
                     break
                 await asyncio.sleep(0.1)
-            return await client.post("/predict?top_k=10", content=file.read_bytes())
+            return await client.post("/predict?top_k=10" + query, content=file.read_bytes())
 
     with Service({"model": cifarlab.load(bundle, device="cpu", engine=engine)}) as service:
         response = asyncio.run(ask(service))
     assert response.status_code == 200, response.text
+    assert response.json()["views"] == views
     agree(told(response.json()["predictions"]), expected)

@@ -219,7 +219,7 @@ def test_a_failing_inference_is_told_and_the_next_one_works(service: Service, en
 def test_views_that_the_engine_does_not_hold_are_refused(service: Service, engine: HeldEngine) -> None:
     engine.views = ("flip", "none")  # type: ignore[attr-defined]  # as an ONNX file tells
     client = Client(create_app(service))
-    assert "allowed: flip, none" in error_of(client.post("/predict?views=six", PNG), 422)
+    assert "allowed: none, flip" in error_of(client.post("/predict?views=six", PNG), 422)
     assert client.post("/predict?views=none", PNG).status_code == 200
 
 

@@ -110,7 +110,7 @@ def test_an_unknown_model_is_named_with_the_nearest(client: Client) -> None:
     [
         ("top_k=0", "top_k"),
         ("top_k=many", "top_k"),
-        ("views=seven", "views: Input should be 'none', 'flip' or 'six'"),
+        ("views=seven", "views: Input should be 'none', 'flip', 'six' or 'selective'"),
         ("topk=1", "Did you mean 'top_k'?"),
         ("top_k=1&top_k=2", "2 times"),
     ],

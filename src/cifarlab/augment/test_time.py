@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 VIEWS: Final = {"none": 1, "flip": 2, "six": 6}
+MOVED: Final = "moved"  # the four of "six" that "flip" does not hold: six = flip / 2 + moved / 2
 
 
 def predict_views(model: Callable[[Tensor], Tensor], images: Tensor, *, views: str) -> tuple[Tensor, Tensor]:
@@ -24,8 +25,8 @@ def predict_views(model: Callable[[Tensor], Tensor], images: Tensor, *, views: s
 
 
 def image_views(images: Tensor, *, views: str) -> list[Tensor]:
-    """What `predict_views` looks at, the plain images first: float [N, C, H, W] each. "flip" is the beginning of "six"."""
-    if views not in VIEWS:
+    """What `predict_views` looks at: float [N, C, H, W] each, in "six" those of "flip" first, then those of "moved"."""
+    if views not in VIEWS and views != MOVED:
         raise ValueError(f"views must be one of {', '.join(VIEWS)}, not {views!r}")
     if views == "none":
         return [images]
@@ -35,13 +36,16 @@ def image_views(images: Tensor, *, views: str) -> list[Tensor]:
     height, width = images.shape[2:]
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
     moved = [padded[:, :, :height, :width], padded[:, :, 2:, 2:]]
-    return [*still, *(view for shifted in moved for view in (shifted, shifted.flip(-1)))]
+    rest = [view for shifted in moved for view in (shifted, shifted.flip(-1))]
+    return rest if views == MOVED else [*still, *rest]
 
 
 def average_views(logits: Sequence[Tensor]) -> Tensor:
     """The logits of `image_views`, float [N, K] each, averaged with the weight of each view: [N, K]."""
     if len(logits) == 1:
         return logits[0]
+    if len(logits) == VIEWS["six"] - VIEWS["flip"]:
+        return torch.stack(list(logits)).mean(0)
     still = 0.5 * (logits[0] + logits[1])
     if len(logits) == 2:
         return still

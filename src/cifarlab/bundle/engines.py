@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.errors import UsageError, unknown
+from cifarlab.errors import BundleError, UsageError, unknown
 
 ENGINES: Final = ("torch", "onnx", "onnx-int8")
 
@@ -21,7 +21,7 @@ class Engine(Protocol):
     device: str
 
     def logits(self, images: NDArray[np.uint8], *, views: str) -> NDArray[np.float32]:
-        """uint8 [B, size, size, 3] -> logits float32 [B, K], averaged over `views` ("none", "flip", "six")."""
+        """uint8 [B, size, size, 3] -> logits float32 [B, K], averaged over `views`: "none", "flip", "six" or "moved", the rest of "six"."""
         ...
 
 
@@ -36,3 +36,10 @@ def open_engine(name: str, folder: Path, description: Mapping[str, Any], *, devi
     from cifarlab.bundle.torch_engine import TorchEngine
 
     return TorchEngine.open(folder, description, device=device)
+
+
+def finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`logits` as they are; raises BundleError for NaN and infinity, which pass for the smallest of differences when compared."""
+    if not np.isfinite(logits).all():
+        raise BundleError("the model gives values that are not finite: its weights are damaged")
+    return logits

@@ -20,9 +20,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cifarlab.build import restore, weights_path
-from cifarlab.bundle.calibration import calibrate, confirm
+from cifarlab.bundle.calibration import calibrate, calibrate_selective, confirm
 from cifarlab.bundle.card import write_card
+from cifarlab.bundle.engines import finite
 from cifarlab.bundle.manifest import FILES, FORMAT, WEIGHTS, is_bundle, read_description, record_file
+from cifarlab.bundle.selective import FIRST, SELECTIVE, WHOLE
 from cifarlab.bundle.torch_engine import TorchEngine
 from cifarlab.data.dataset import Dataset
 from cifarlab.errors import BundleError, RunError, UsageError, unknown
@@ -119,13 +121,24 @@ def check_request(output: Path, *, force: bool, to: Sequence[str], license: str 
         require_exporter()
 
 
-def calibrate_run(run: RunDirectory) -> dict[str, Any] | None:
-    """`calibrate` from a run's validation predictions, and what comes of it on the test split where that was evaluated already."""
-    calibration = calibrate(Predictions.load(run.predictions_file("validation")))
-    if calibration is not None:
-        test = run.predictions_file("test")
-        calibration["confirmed"] = confirm(calibration, Predictions.load(test)) if test.exists() else None
-    return calibration
+def calibrate_run(run: RunDirectory, validation: Dataset, *, device: torch.device) -> dict[str, Any] | None:
+    """`calibrate` from a run's predictions on `validation`, and what comes of it on the test split where that was evaluated already.
+
+    With six views "selective" is fitted as well (see cifarlab.bundle.selective), for which the first two views are predicted here.
+    """
+    predictions = Predictions.load(run.predictions_file("validation"))
+    calibration = calibrate(predictions)
+    if calibration is None:
+        return None
+    test = run.predictions_file("test")
+    calibration["confirmed"] = confirm(calibration, Predictions.load(test)) if test.exists() else None
+    if predictions.tta != WHOLE:
+        return calibration
+    source = run.read_json("bundle.json")
+    engine = TorchEngine(*restore(source, weights_path(run.path, source)), device=device)
+    images = validation.images
+    first = np.concatenate([engine.logits(images[start : start + BATCH], views=FIRST) for start in range(0, len(images), BATCH)])
+    return calibrate_selective(calibration, predictions, finite(first))
 
 
 def write_bundle(
@@ -157,6 +170,7 @@ def write_bundle(
         "format": FORMAT,
         "name": name,
         **{key: source[key] for key in ("bundle_version", "model", "classes", "input", "tta")},
+        **({"tta": SELECTIVE} if calibration is not None and SELECTIVE in calibration["views"] else {}),
         "weights": WEIGHTS,
         "precision": "float16" if half else "float32",
         "parity": None,
@@ -230,7 +244,8 @@ def _parity(
     progress: Progress,
 ) -> dict[str, Any]:
     """What half precision changes: the probabilities of `images` with the run's weights and with the bundle's, as they are given out."""
-    views = str(description["tta"])
+    # Of selective views a difference by which an image just stops or just goes on would be told, not one of precision.
+    views = WHOLE if description["tta"] == SELECTIVE else str(description["tta"])
     fitted = ((description["calibration"] or {}).get("views") or {}).get(views)
     temperature = fitted["temperature"] if fitted else 1.0
     model, preprocess = restore(dict(source), weights)
@@ -238,7 +253,7 @@ def _parity(
     largest, equal, done = 0.0, 0, 0
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        full, half = (softmax(engine.logits(batch, views=views) / temperature) for engine in engines)  # [B, K]
+        full, half = (softmax(finite(engine.logits(batch, views=views)) / temperature) for engine in engines)  # [B, K]
         largest = max(largest, float(np.abs(full - half).max()))
         equal += int((full.argmax(1) == half.argmax(1)).sum())
         done += len(batch)

@@ -25,7 +25,7 @@ ONNX: Final = "model.onnx"
 INT8: Final = "model.int8.onnx"
 FILES: Final = (WEIGHTS, ONNX, INT8)  # all that bundle.json may vouch for: names, never paths
 COLORS: Final = ("rgb", "gray")  # what a network sees of a picture
-VIEWS: Final = ("none", "flip", "six")  # as cifarlab.augment has them, which needs PyTorch
+VIEWS: Final = ("none", "flip", "six", "selective")  # as cifarlab.augment has them, which needs PyTorch, and cifarlab.bundle.selective
 MOST_BYTES: Final = 4 << 20  # of bundle.json
 MOST_CLASSES: Final = 10_000
 LARGEST_SIDE: Final = 1024  # pixels
@@ -149,10 +149,15 @@ def _problem(description: Json) -> str | None:
     if description.get("tta") not in VIEWS:
         return unknown("test-time augmentation", description.get("tta"), VIEWS)
     if not is_bundle(description):
-        return None
+        return "its views are selective, which only a bundle has" if description["tta"] == "selective" else None
     if description.get("weights") != WEIGHTS:
         return f"its weights must be {WEIGHTS}, not {repr(description.get('weights'))[:80]}"
-    return _file_problem(description.get("files")) or _calibration_problem(description.get("calibration"))
+    if problem := _file_problem(description.get("files")) or _calibration_problem(description.get("calibration")):
+        return problem
+    fitted = (description.get("calibration") or {}).get("views", {})
+    if description["tta"] == "selective" and "selective" not in fitted:
+        return "its views are selective, and its calibration has no confidence for them"
+    return None
 
 
 def _file_problem(files: object) -> str | None:
@@ -182,6 +187,10 @@ def _calibration_problem(calibration: object) -> str | None:
             return f"calibration: the temperature must lie in 0.001 to 1000, not {repr(temperature)[:80]}"
         if not _number(threshold, -1e300, 1e300):
             return f"calibration: the threshold must be a number, not {repr(threshold)[:80]}"
+        if name == "selective" and not _number(fitted.get("confidence"), 0.0, 1.0):
+            return f"calibration: the confidence of selective views must lie in 0 to 1, not {repr(fitted.get('confidence'))[:80]}"
+    if "selective" in calibration["views"] and "flip" not in calibration["views"]:
+        return "calibration: selective views need a temperature for flip, which they begin with"
     return None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarlab.bundle.manifest import INT8, ONNX, VIEWS, is_bundle, read_verified
+from cifarlab.bundle.manifest import INT8, ONNX, is_bundle, read_verified
 from cifarlab.errors import BundleError, MissingDependencyError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ PROBABILITIES: Final = "probabilities"
 LOGITS: Final = "logits"  # averaged over the graph's views
 VIEW_PIXELS: Final = "views"  # inside a graph with several views: what goes into the network, one view after the other
 VIEW_LOGITS: Final = "view_logits"  # and what comes out of it
-COUNTS: Final = {"none": 1, "flip": 2, "six": 6}  # as cifarlab.augment.VIEWS; each begins with the one before
+# As cifarlab.augment has them: the views of a file, and which of them each name stands for, in the order of the file.
+COUNTS: Final = {"none": 1, "flip": 2, "six": 6}
+PLACES: Final = {"none": slice(0, 1), "flip": slice(0, 2), "six": slice(0, 6), "moved": slice(2, 6)}
 MOST_BYTES: Final = (1 << 31) - 1  # protobuf's own limit
 MOST_VALUES: Final = 1 << 28  # of any intermediate result, for one image: 1 GiB
 STANDARD: Final = ("", "ai.onnx")  # domains of operators that every runtime has
@@ -50,11 +52,12 @@ class OnnxEngine:
         self._description = description
         self._model = read_graph(content)
         notes = {each.key: each.value for each in self._model.metadata_props}
-        if notes.get("views") not in VIEWS:
-            raise _damaged("its metadata: " + unknown("views", notes.get("views"), VIEWS))
+        if notes.get("views") not in COUNTS:
+            raise _damaged("its metadata: " + unknown("views", notes.get("views"), COUNTS))
         held = COUNTS[notes["views"]]
         # The graph's own views first.
-        self.views: tuple[str, ...] = tuple(name for name, count in reversed(COUNTS.items()) if count <= held)
+        own = [name for name, count in reversed(COUNTS.items()) if count <= held]
+        self.views: tuple[str, ...] = (*own, *(name for name, place in PLACES.items() if name not in own and place.stop <= held))
         self.preprocessing = self._check_input()
         self._classes = len(description["classes"])
         given = self._model.graph.output[0].type.tensor_type.shape.dim
@@ -108,10 +111,9 @@ class OnnxEngine:
             )
         if views == self.views[0]:
             return self._run(LOGITS, images, views=views)
-        # The beginning of the graph's views: one or two, which count the same.
-        averaged: NDArray[np.float32] = (
-            self._run(VIEW_LOGITS, images, views=views).reshape(COUNTS[views], len(images), self._classes).mean(axis=0)
-        )
+        # One, two or four of the graph's views, which count the same.
+        found = self._run(VIEW_LOGITS, images, views=views)
+        averaged: NDArray[np.float32] = found.reshape(_count(views), len(images), self._classes).mean(axis=0)
         return averaged
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -119,7 +121,7 @@ class OnnxEngine:
         return self._run(PROBABILITIES, images, views=self.views[0])
 
     def _run(self, output: str, images: NDArray[np.uint8], *, views: str) -> NDArray[np.float32]:
-        rows = len(images) * (COUNTS[views] if output == VIEW_LOGITS else 1)
+        rows = len(images) * (_count(views) if output == VIEW_LOGITS else 1)
         if not rows:
             return np.zeros((0, self._classes), dtype=np.float32)
         session = self._session(output, views)
@@ -135,7 +137,7 @@ class OnnxEngine:
         """The session that gives `output` from `views` alone: what the graph holds beside them is not computed."""
         with self._lock:
             if (output, views) not in self._sessions:
-                content = cut_graph(self._model, output=output, views=None if views == self.views[0] else COUNTS[views])
+                content = cut_graph(self._model, output=output, views=None if views == self.views[0] else PLACES[views])
                 self._sessions[output, views] = open_session(content, threads=self.threads)
             return self._sessions[output, views]
 
@@ -215,8 +217,8 @@ def _too_large(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def cut_graph(model: onnx.ModelProto, *, output: str, views: int | None = None) -> bytes:
-    """`model` with the one value `output` as its output and, with `views`, with so many of its views, the first ones.
+def cut_graph(model: onnx.ModelProto, *, output: str, views: slice | None = None) -> bytes:
+    """`model` with the one value `output` as its output and, with `views`, with those of its views alone.
 
     Nodes that do not lead to it are left out: the runtime would compute them all the same. Raises BundleError where the graph
     has no such places.
@@ -227,9 +229,9 @@ def cut_graph(model: onnx.ModelProto, *, output: str, views: int | None = None) 
     chosen.CopyFrom(model)
     if views is not None:
         joined = [node for node in chosen.graph.node if node.op_type == "Concat" and VIEW_PIXELS in node.output]
-        if len(joined) != 1 or len(joined[0].input) < views:
+        if len(joined) != 1 or len(joined[0].input) < views.stop:
             raise _damaged("its views are not where this project puts them")
-        del joined[0].input[views:]
+        joined[0].input[:] = list(joined[0].input)[views]
     kept: list[onnx.NodeProto] = []
     needed = {output}
     for node in reversed(chosen.graph.node):  # each after what it needs
@@ -283,6 +285,10 @@ def _outside(description: Mapping[str, Any]) -> Callable[[NDArray[np.uint8]], ND
         return prepared
 
     return prepare
+
+
+def _count(views: str) -> int:
+    return PLACES[views].stop - PLACES[views].start
 
 
 def _as_is(images: NDArray[np.uint8]) -> NDArray[Any]:

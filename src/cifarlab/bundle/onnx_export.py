@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.augment.test_time import average_views, image_views
-from cifarlab.bundle.engines import Engine
+from cifarlab.bundle.engines import Engine, finite
 from cifarlab.bundle.manifest import ONNX, read_description, update_description
 from cifarlab.bundle.onnx_engine import INPUTS, LOGITS, PROBABILITIES, VIEW_LOGITS, VIEW_PIXELS, OnnxEngine, first_line, require_onnx
+from cifarlab.bundle.selective import REST, SELECTIVE, WHOLE
 from cifarlab.bundle.torch_engine import TorchEngine
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import BundleError, MissingDependencyError, UsageError
@@ -149,7 +150,8 @@ def write_onnx(folder: Path, *, images: NDArray[np.uint8], images_from: str = "v
         raise UsageError("writing ONNX needs images to compare PyTorch and ONNX Runtime on; none were given")
     description = read_description(folder)
     torch_engine = TorchEngine.open(folder, description, device="cpu")
-    views = description["tta"]
+    # A graph looks at all views of every image: what is selected of them is decided outside.
+    views = WHOLE if description["tta"] == SELECTIVE else description["tta"]
     temperature = temperature_of(description, views)
     model = export_graph(
         torch_engine.model,
@@ -173,9 +175,12 @@ def write_onnx(folder: Path, *, images: NDArray[np.uint8], images_from: str = "v
 
 
 def temperature_of(description: Mapping[str, Any], views: str) -> float:
-    """What logits of `views` are divided by before the softmax; 1 where the bundle has no calibration for them."""
+    """What logits of `views` are divided by before the softmax; 1 where the bundle has no calibration for them.
+
+    Views that are never given out by themselves, the rest of six, are compared at the temperature of all six.
+    """
     calibration = description.get("calibration") or {}
-    return float(calibration.get("views", {}).get(views, {}).get("temperature", 1.0))
+    return float(calibration.get("views", {}).get(WHOLE if views == REST else views, {}).get("temperature", 1.0))
 
 
 def compare_engines(expected: Engine, given: OnnxEngine, images: NDArray[np.uint8], *, temperature: Mapping[str, float]) -> dict[str, Any]:
@@ -189,13 +194,11 @@ def compare_engines(expected: Engine, given: OnnxEngine, images: NDArray[np.uint
     for views in given.views:
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
-            wanted = softmax(expected.logits(part, views=views).astype(np.float64) / temperature[views])
+            wanted = softmax(finite(expected.logits(part, views=views)).astype(np.float64) / temperature[views])
             if views == given.views[0]:
-                found = given.probabilities(part).astype(np.float64)
+                found = finite(given.probabilities(part)).astype(np.float64)
             else:
-                found = softmax(given.logits(part, views=views).astype(np.float64) / temperature[views])
-            if not np.isfinite([wanted, found]).all():
-                raise BundleError("the network gives values that are not finite: its weights are damaged")
+                found = softmax(finite(given.logits(part, views=views)).astype(np.float64) / temperature[views])
             largest = max(largest, float(np.abs(wanted - found).max()))
             differ += int((wanted.argmax(1) != found.argmax(1)).sum())
     return {"n": len(images), "views": list(given.views), "max_abs_probability_difference": largest, "labels_that_differ": differ}

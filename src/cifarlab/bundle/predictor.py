@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cifarlab.bundle.calibration import unlikeness
-from cifarlab.bundle.engines import Engine, open_engine
+from cifarlab.bundle.engines import Engine, finite, open_engine
 from cifarlab.bundle.manifest import VIEWS, read_description
+from cifarlab.bundle.selective import REST, SELECTIVE, can_select, confidence_of, view_logits
 from cifarlab.bundle.shipped import find_model
 from cifarlab.data.images import fit_image, read_image
 from cifarlab.errors import BundleError, UsageError, unknown
@@ -80,7 +81,8 @@ class Predictor:
         """Labels and probabilities of images; raises ImageError at the first that cannot be read.
 
         `sources`: a list of what `read` takes, or one array uint8 [N, H, W, 3].
-        `tta`: "none", "flip" or "six" views of each image; without it, what the model was trained to be used with.
+        `tta`: "none", "flip" or "six" views of each image, or "selective": two where they suffice, else six; without it, what the
+        model was made to be used with.
         float32 arithmetic, so that the answer does not depend on the images beside it beyond rounding.
         """
         is_batch = isinstance(sources, np.ndarray) and sources.ndim == 4
@@ -90,26 +92,42 @@ class Predictor:
 
     def predict_arrays(self, images: Sequence[NDArray[np.uint8]], *, tta: str | None = None, batch_size: int = 256) -> Predicted:
         """As `predict`, for images that `read` has prepared: uint8 [size, size, 3] each."""
-        views = self.tta if tta is None else tta
-        if views not in VIEWS:
-            raise UsageError(unknown("test-time augmentation", views, VIEWS))
+        views = self.choose_views(tta)
         parts = [np.zeros((0, len(self.class_names)), dtype=np.float32)]
         for start in range(0, len(images), batch_size):
-            parts.append(self.engine.logits(np.stack(images[start : start + batch_size]), views=views))
+            part = np.stack(images[start : start + batch_size])
+            parts.append(view_logits(self.engine, part, views=views, description=self.description))
         return self.judge(np.concatenate(parts), views=views)
 
     def judge(self, logits: NDArray[np.float32], *, views: str) -> Predicted:
         """Labels, probabilities and the judgement "unlike the training data" from logits float32 [N, K] of `views`."""
-        if not np.isfinite(logits).all():
-            raise BundleError("the model gives values that are not finite: its weights are damaged")
         fitted = self.calibration(views)
-        scaled = logits.astype(np.float64) / (1.0 if fitted is None else fitted["temperature"])
+        scaled = finite(logits).astype(np.float64) / (1.0 if fitted is None else fitted["temperature"])
         probabilities = softmax(scaled) if len(scaled) else scaled
         labels = [self.class_names[index] for index in logits.argmax(1)]
         if fitted is None:
             return Predicted(labels, probabilities)
         score = unlikeness(self.description["calibration"]["score"], logits)
         return Predicted(labels, probabilities, score > fitted["threshold"], score)
+
+    def choose_views(self, given: str | None) -> str:
+        """`given`, or without it the model's own views; raises UsageError for views that there are not, or not for this model."""
+        if given is None:
+            return self.tta
+        if given not in VIEWS:
+            raise UsageError(unknown("views", given, VIEWS))
+        if given == SELECTIVE:
+            confidence_of(self.description)  # raises where there is none
+        if given not in self.views:
+            raise UsageError(f"engine {self.engine.name} of this model has no views {given!r}, but {', '.join(self.views)}")
+        return given
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """What it can be asked for as `tta`: an ONNX file holds the views that it was written with, and not every bundle can select."""
+        held: tuple[str, ...] = getattr(self.engine, "views", ("none", "flip", "six", REST))
+        selective = REST in held and can_select(self.description)
+        return tuple(name for name in VIEWS if name in held or (name == SELECTIVE and selective))
 
     def calibration(self, views: str) -> dict[str, Any] | None:
         """What was fitted on validation for `views`: "temperature", "threshold" and more; None where nothing was."""

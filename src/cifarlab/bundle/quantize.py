@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cifarlab.bundle.engines import finite
 from cifarlab.bundle.manifest import INT8, ONNX, read_description, read_verified, update_description
 from cifarlab.bundle.onnx_engine import OnnxEngine, read_graph, require_onnx
 from cifarlab.bundle.onnx_export import clean_graph, compare_engines, describe_graph, temperature_of, versions
@@ -116,7 +117,7 @@ def write_int8(
 
 def probabilities_of(engine: OnnxEngine, images: NDArray[np.uint8], *, views: str, temperature: float) -> NDArray[np.float64]:
     """uint8 [N, S, S, 3] -> [N, K], softmax(logits / temperature)."""
-    parts = [engine.logits(images[start : start + BATCH], views=views) for start in range(0, len(images), BATCH)]
+    parts = [finite(engine.logits(images[start : start + BATCH], views=views)) for start in range(0, len(images), BATCH)]
     return softmax(np.concatenate(parts).astype(np.float64) / temperature)
 
 

@@ -11,6 +11,14 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help=
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores); equal runs need equal threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        "--views",
+        metavar="none|flip|six|selective",
+        help="Views of each image that are averaged; selective: 2 where they suffice, else 6 (default: the model's own).",
+    ),
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, such as runs/demo.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]
 

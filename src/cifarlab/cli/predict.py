@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import AsJson, Device, Threads, use_threads
+from cifarlab.cli.options import AsJson, Device, Threads, Views, use_threads
 
 if TYPE_CHECKING:
     from cifarlab.bundle import Predictor
@@ -27,7 +27,7 @@ def predict(
         typer.Option("--model", "-m", metavar="MODEL", help="Run, bundle, shipped name or hf://OWNER/NAME (default: cifar10-fast)."),
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to show of each image.")] = 3,
-    tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Test-time augmentation as in the model's evaluation, or one view.")] = True,
+    views: Views = None,
     engine: Annotated[str, typer.Option("--engine", metavar="torch|onnx|onnx-int8", help="What computes.")] = "torch",
     device: Device = "auto",
     threads: Threads = None,
@@ -45,15 +45,15 @@ def predict(
     files = expand_inputs(images, stdin=sys.stdin)
     if threads is None and engine == "torch" and len(files) <= FEW:
         use_threads(1)
-    views = predictor.tta if tta else "none"
+    chosen_views = predictor.choose_views(views)
     results = []
-    for result in _results(predictor, files, views=views, top_k=top_k):
+    for result in _results(predictor, files, views=chosen_views, top_k=top_k):
         if "error" in result:
             note(f"error: {result['error']}", style="bold red")
         results.append(result)
     if as_json:
-        calibration = _calibration(predictor, views)
-        write_json_out({"model": chosen or DEFAULT, "engine": engine, "tta": views, "calibration": calibration, "images": results})
+        calibration = _calibration(predictor, chosen_views)
+        write_json_out({"model": chosen or DEFAULT, "engine": engine, "views": chosen_views, "calibration": calibration, "images": results})
     else:
         _print_table(results)
         if any(result.get("unlike") for result in results):

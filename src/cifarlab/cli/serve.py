@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import AsJson, Device, Threads, use_threads
+from cifarlab.cli.options import AsJson, Device, Threads, Views, use_threads
 
 if TYPE_CHECKING:
     from cifarlab.bundle import Predictor
@@ -27,7 +27,7 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token that clients must send (or CIFARLAB_TOKEN).")
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta/--no-tta", help="Test-time augmentation as in the model's evaluation, or one view.")] = True,
+    views: Views = None,
     batch: Annotated[int, typer.Option("--batch", help="Images of one inference at most.")] = 16,
     queue: Annotated[int, typer.Option("--queue", help="Images accepted and not yet answered, by model; more are refused (429).")] = 128,
     deadline: Annotated[
@@ -37,6 +37,9 @@ def serve(
     max_pixels: Annotated[int, typer.Option("--max-pixels", help="Largest image, width times height.")] = 25_000_000,
     decoders: Annotated[int | None, typer.Option("--decoders", help="Threads that decode images (default: cores, at most 4).")] = None,
     engine: Annotated[str, typer.Option("--engine", metavar="torch|onnx|onnx-int8", help="What computes.")] = "torch",
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="DIR", help="Folder whose runs the page shows (default: runs, where there is one).")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
@@ -54,16 +57,17 @@ def serve(
     limits = Limits(**{**given, **({} if decoders is None else {"decoders": decoders})})  # type: ignore[arg-type]
     token = read_token(token_file, os.environ)
     named = _named(models or [])
+    shown_runs = _folder_of_runs(runs)
     with open_socket(host, port) as opened:
         if token is None and not is_local(opened):
             raise UsageError(
                 f"--host {host} can be reached from other machines, so clients must show a token: give --token-file FILE or set "
                 "CIFARLAB_TOKEN; or leave --host out to serve this machine alone"
             )
-        service = Service(_load(named, device=device, engine=engine), limits=limits, views=None if tta else "none")
+        service = Service(_load(named, device=device, engine=engine), limits=limits, views=views)
         # The address itself too, such as 127.0.1.1: no page's name can be an address.
         hosts = LOCAL_HOSTS | {url_of(opened).removeprefix("http://").rpartition(":")[0]}
-        app = create_app(service, token=token, hosts=hosts if is_local(opened) and token is None else None)
+        app = create_app(service, token=token, hosts=hosts if is_local(opened) and token is None else None, runs=shown_runs)
         received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, token=token, as_json=as_json))
     note(
         "stopped: every accepted request was answered"
@@ -91,6 +95,17 @@ def _named(given: Sequence[str]) -> dict[str, str]:
     if problems:
         raise UsageError("\n".join(problems))
     return named
+
+
+def _folder_of_runs(given: Path | None) -> Path | None:
+    """The folder whose runs are shown: the one given, else `runs` where it exists. Raises UsageError for one that is not there."""
+    from cifarlab.errors import UsageError
+
+    if given is None:
+        return Path("runs") if Path("runs").is_dir() else None
+    if not os.path.isdir(given):
+        raise UsageError(f"--runs {given}: there is no such folder. Name the folder that holds the run directories, or leave --runs out")
+    return given
 
 
 def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predictor]:
@@ -153,7 +168,7 @@ def _model_lines(service: Service) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for model in service.models.values():
         predictor: Any = model.predictor
-        views = {"none": "1 view", "flip": "2 views", "six": "6 views"}[model.views]
+        views = {"none": "1 view", "flip": "2 views", "six": "6 views", "selective": "2 or 6 views"}[model.views]
         computes = f"{predictor.engine.name} on {predictor.engine.device}"
         rows.append((model.name, f"{predictor.size} px", views, computes, f"{len(predictor.class_names)} classes"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]

@@ -36,7 +36,7 @@ def predict_router(service: Service) -> APIRouter:
         request: Request,
         model: Annotated[str | None, Query(description="Name of the model; without it, the first that is served.")] = None,
         top_k: Annotated[int, Query(ge=1, description="How many classes to tell at most.")] = 3,
-        views: Annotated[Literal["none", "flip", "six"] | None, Query(description="Instead of the model's own.")] = None,
+        views: Annotated[Literal["none", "flip", "six", "selective"] | None, Query(description="Instead of the model's own.")] = None,
     ) -> Response:
         """The most probable classes of one image, as the body or as one file of a form."""
         _check_query(request)

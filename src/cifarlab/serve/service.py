@@ -41,10 +41,9 @@ class ServedModel:
         telemetry.ready.labels(name).set_function(lambda: float(self.batcher.ready))
 
     def check_views(self, views: str) -> None:
-        """Raise RefusedError (422) for views that the model's engine does not hold: an ONNX file has those it was written with."""
-        held: tuple[str, ...] | None = getattr(self.predictor.engine, "views", None)
-        if held is not None and views not in held:
-            raise RefusedError(422, f"model {self.name!r}: " + unknown("views", views, held))
+        """Raise RefusedError (422) for views that the model does not have; see `Predictor.views`."""
+        if views not in self.predictor.views:
+            raise RefusedError(422, f"model {self.name!r}: " + unknown("views", views, self.predictor.views))
 
     @property
     def judges_likeness(self) -> bool:
@@ -55,13 +54,15 @@ class ServedModel:
 class Service:
     """The models of one server, their queues and the threads that decode. Use as a context manager, or start and stop it.
 
-    models: predictors by the name they are asked for; the first is the default. views: "none", "flip" or "six" for all of
-    them instead of each model's own.
+    models: predictors by the name they are asked for; the first is the default. views: "none", "flip", "six" or "selective" for all
+    of them instead of each model's own.
     """
 
     def __init__(self, models: Mapping[str, Predictor], *, limits: Limits | None = None, views: str | None = None) -> None:
         if not models:
             raise UsageError("no model to serve. Name a bundle or run directory, such as runs/demo")
+        for predictor in models.values():
+            predictor.choose_views(views)  # raises UsageError where a model does not have them
         self.limits = limits or Limits()
         self.telemetry = Telemetry()
         self.models = {
