@@ -10,7 +10,7 @@ import inspect
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -42,6 +42,14 @@ def browser() -> Iterator[Browser]:
         playwright.expect.set_options(timeout=WAIT)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def expect(browser: Browser) -> Any:
+    """Playwright's assertions, which wait; imported here, so that these files can be collected without it."""
+    from playwright.sync_api import expect
+
+    return expect
 
 
 @pytest.fixture(scope="session")

@@ -100,3 +100,48 @@ class PageOpener:
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+
+
+_SETTLED = """() => {
+    const area = document.querySelector('main');
+    const visible = element => element.checkVisibility();
+    return area !== null && [...area.querySelectorAll('[role=tabpanel]')].some(visible)
+        && ![...area.querySelectorAll('.loading, [aria-busy=true]')].some(visible);
+}"""
+_SIDEWAYS = """() => {
+    const root = document.scrollingElement;
+    if (root.scrollWidth <= root.clientWidth) return [];
+    const wide = [...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > root.clientWidth + 1);
+    return wide.slice(0, 8).map(one => `${one.tagName}.${one.className} to ${Math.round(one.getBoundingClientRect().right)} px`);
+}"""
+
+
+def settle(page: Page) -> None:
+    """Wait until a panel is there and nothing in it says that it is loading."""
+    page.wait_for_function(_SETTLED)
+
+
+def go_to(page: Page, panel: str, query: str = "") -> None:
+    """Open a panel by its address."""
+    page.evaluate("hash => { location.hash = hash; }", f"#/{panel}{'?' if query else ''}{query}")
+    page.wait_for_timeout(50)
+    settle(page)
+
+
+def sideways(page: Page) -> list[str]:
+    """What makes the page scroll sideways, if anything does."""
+    found: list[str] = page.evaluate(_SIDEWAYS)
+    return found
+
+
+def serious_findings(page: Page) -> list[str]:
+    """What axe-core finds that is serious or critical: rule, element and reason of each."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{found['id']} ({found['impact']}): {node['target']} {node.get('failureSummary', '')}"
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+        for node in found["nodes"]
+    ]

@@ -11,6 +11,7 @@ export function createRouter({ config, area, fail, context }) {
   const opened = new Map();
   /** @type {{ id: string, panel: any } | null} */
   let shown = null;
+  let failures = 0; // browsers remember by its address that a module did not arrive, so the next attempt needs another address
   const tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Views", onkeydown: keys }, config.panels.map(tab));
 
   /** @param {string} id */
@@ -107,11 +108,21 @@ export function createRouter({ config, area, fail, context }) {
 
   /** @param {string} id @param {HTMLElement} section */
   async function create(id, section) {
-    const { default: definition } = await import(`./panels/${id}.js`);
+    const { default: definition } = await fetched(id);
     await Promise.all((definition.styles ?? []).map(stylesheet));
     const panel = definition.create(context());
     replace(section, panel.element);
     return panel;
+  }
+
+  /** @param {string} id */
+  async function fetched(id) {
+    try {
+      return await import(`./panels/${id}.js${failures ? `?again=${failures}` : ""}`);
+    } catch (error) {
+      failures += 1;
+      throw error instanceof TypeError ? new Error("its file does not arrive. Choose it again once the connection is back") : error;
+    }
   }
 
   function start() {
