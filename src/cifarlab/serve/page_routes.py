@@ -121,6 +121,8 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
         "classes": list(predictor.class_names),
         "size": predictor.size,
         "resize": predictor.resize,
+        "center_crop": predictor.description["input"].get("center_crop"),
+        "color": predictor.description["input"].get("color", "rgb"),
         "views": model.views,
         "unlike": model.judges_likeness,
         "calibrated": predictor.calibration(model.views) is not None,

@@ -109,6 +109,8 @@ class ServedModelInfo(BaseModel):
     classes: list[str]
     size: int = Field(description="Side of the square that the network sees, in pixels.")
     resize: str = Field(description="How a picture is brought to it: crop (central square) or squash.")
+    center_crop: int | None = Field(description="Side of the central square that is left of it then; null where all is.")
+    color: str = Field(description="What is left of its colours: rgb, or gray.")
     views: str = Field(description="Views of an image that are averaged: none, flip or six.")
     unlike: bool = Field(description="Whether it can tell images that are unlike its training data.")
     calibrated: bool = Field(description="Whether its probabilities were calibrated on validation.")

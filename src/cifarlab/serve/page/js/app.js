@@ -22,6 +22,7 @@
  *   remember(params)          keep the panel's present state in the address, without a new entry and without calling show
  *   open(blob, about)         show and classify a picture (about: { name, label, origin }); resolves to it, or null with store.problem set
  *   reopen(picture)           show a picture of store.history again
+ *   again()                   classify the present picture anew
  *   pick()                    open the file chooser
  *   announce(text)            tell it to screen readers
  *   fail(error)               show an error's message in the corner; AbortErrors are left out
@@ -55,6 +56,7 @@ const context = {
   remember: router.remember,
   open: classifier.open,
   reopen: classifier.reopen,
+  again: classifier.again,
   pick: picker((file) => receive(file, "file")),
   announce,
   fail,
@@ -65,7 +67,14 @@ async function receive(file, origin) {
   const picture = await classifier.open(file, { name: file.name, origin });
   // Panels about the present picture show it themselves; the others know nothing of it.
   if (["runs", "errors"].includes(router.current())) router.navigate("try");
-  if (picture) router.remember({}); // an address that names an example no longer tells the truth
+  // Only Try says what is wrong with a file in its own place.
+  else if (!picture && store.get("problem") && router.current() !== "try") fail(new Error(store.get("problem")));
+  if (picture) router.remember(modelInAddress()); // an address that names an example no longer tells the truth
+}
+
+/** The address names the model where there is a choice. */
+function modelInAddress() {
+  return store.get("models").length > 1 ? { model: store.get("model") } : {};
 }
 
 document.querySelector("#app")?.replaceChildren(header({ config, store, tabs: router.tabs }), offline(store, check), panelArea, noticeArea);
@@ -84,7 +93,10 @@ async function begin() {
   const wanted = router.params().model;
   const models = store.get("models");
   const chosen = models.find((/** @type {any} */ one) => one.name === wanted) ?? models[0];
-  store.on("model", examples);
+  store.on("model", () => {
+    router.remember({ ...router.params(), ...modelInAddress() });
+    void examples();
+  });
   store.set({ model: chosen.name });
 }
 

@@ -49,9 +49,9 @@ function nodes(children) {
     .map((child) => (child instanceof Node ? child : String(child)));
 }
 
-/** A share as text: 0.934 -> "93.4 %". Never "100 %" for less than all, nor "0 %" for more than nothing. @param {number} share */
+/** A share as text: 0.934 -> "93.4 %", its space unbreakable. Never "100 %" for less than all, nor "0 %" for more than nothing. @param {number} share */
 export function percent(share) {
-  if (share > 0 && share < 0.0005) return "< 0.1 %";
-  if (share < 1 && share > 0.9995) return "> 99.9 %";
-  return `${(100 * share).toFixed(share === 0 || share === 1 ? 0 : 1)} %`;
+  if (share > 0 && share < 0.0005) return "< 0.1\u00a0%";
+  if (share < 1 && share > 0.9995) return "> 99.9\u00a0%";
+  return `${(100 * share).toFixed(share === 0 || share === 1 ? 0 : 1)}\u00a0%`;
 }

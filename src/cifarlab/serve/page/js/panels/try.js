@@ -1,6 +1,15 @@
 // @ts-check
+/** A picture, what the model sees of it, and what it says. */
+
 import { h, percent, replace } from "../dom.js";
 import { bars } from "../widgets/bars.js";
+import { sight } from "../widgets/sight.js";
+import { exampleTiles, historyTiles } from "../widgets/tiles.js";
+import { webcam } from "../widgets/webcam.js";
+
+const UNLIKE =
+  "Unlike the training data: the model's scores are weaker than for 95 % of the genuine pictures that it was checked with, so its answer may mean nothing. " +
+  "About 1 in 20 genuine pictures is marked as well, and a picture without this mark may still show something that the model does not know.";
 
 export default {
   id: "try",
@@ -9,26 +18,173 @@ export default {
   /** @param {any} context */
   create(context) {
     const { store } = context;
-    const answer = h("div", { class: "answer", dataset: { testid: "answer" } });
-    const chart = bars({ top: 5 });
-    const image = h("img", { alt: "", class: "original", dataset: { testid: "original" } });
-    const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "problem" } });
-    const actions = h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: context.pick }, "Choose a picture"));
-    const element = h("div", { class: "try" }, h("div", { class: "stage" }, image, actions, problem), h("div", { class: "verdict" }, answer, chart.element));
+    const view = sight(context.fail);
+    const answer = verdict(context);
+    const camera = camcorder(context, view, answer);
+    const examples = exampleTiles({ load: (url) => context.model.load(url), fail: context.fail, pick: (example, blob) => open(example, blob) });
+    const recent = historyTiles((picture) => {
+      camera.stop();
+      context.reopen(picture);
+    });
+    const waiting = h("div", { class: "drop-hint", dataset: { testid: "empty" } }, h("p", null, "Drop a picture here, paste one, or choose one."));
+    const hint = h("p", { class: "muted small" }, "or drop or paste one anywhere on this page");
+    const choose = () => (camera.stop(), context.pick());
+    const actions = h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: choose }, "Choose a picture"), camera.button, camera.keep, hint);
+    const exampleArea = h("section", { class: "row" }, h("h2", { class: "row-title" }, "Examples"), examples.element);
+    const recentArea = h("section", { class: "row", hidden: true }, h("h2", { class: "row-title" }, "Recent"), recent.element);
+    const stage = h("div", { class: "stage" }, waiting, view.element, actions, exampleArea, recentArea);
+    const element = h("div", { class: "try" }, stage, answer.element);
+
+    /** @param {any} example @param {Blob} blob */
+    async function open(example, blob) {
+      camera.stop();
+      const picture = await context.open(blob, { name: example.name, label: example.label, origin: "example" });
+      if (picture) context.remember({ ...chosenModel(), example: example.name });
+    }
+    const chosenModel = () => (store.get("models").length > 1 ? { model: store.get("model") } : {});
 
     function draw() {
       const picture = store.get("picture");
-      const prediction = store.get("prediction");
-      if (picture && image.src !== picture.url) image.src = picture.url;
-      image.hidden = !picture;
-      problem.hidden = !store.get("problem");
-      problem.textContent = store.get("problem") ?? "";
-      if (!prediction) return;
-      const [best] = prediction.predictions;
-      replace(answer, h("strong", { dataset: { testid: "label" } }, best.label), h("span", null, percent(best.probability)));
-      chart.update(prediction.predictions);
+      const model = store.chosen();
+      waiting.hidden = Boolean(picture) || store.get("busy") || camera.running();
+      view.element.hidden = !waiting.hidden ? true : !picture && !camera.running();
+      if (camera.running()) return;
+      if (picture && model) view.show(picture, model);
+      answer.update(picture, store.get("prediction"));
+      examples.mark(picture?.origin === "example" ? picture.name : null);
+      recent.update(store.get("history"), picture);
+      recentArea.hidden = store.get("history").length < 2;
     }
-    store.on(["picture", "prediction", "problem", "busy"], draw);
-    return { element, show: draw, hide() {} };
+    function drawExamples() {
+      const found = store.get("examples") ?? [];
+      examples.update(found);
+      exampleArea.hidden = !found.length;
+      examples.mark(store.get("picture")?.origin === "example" ? store.get("picture").name : null);
+    }
+    store.on(["picture", "prediction", "problem", "busy", "model", "history"], draw);
+    store.on("examples", drawExamples);
+    // A picture that is dropped or pasted ends the webcam.
+    store.on("picture", () => camera.stop());
+    drawExamples();
+
+    /** @param {any} params */
+    async function show(params) {
+      draw();
+      const example = (store.get("examples") ?? []).find((/** @type {any} */ one) => one.name === params.example);
+      const isShown = store.get("picture")?.origin === "example" && store.get("picture").name === params.example;
+      if (example && !isShown) await context.model.load(example.url).then((/** @type {Blob} */ blob) => open(example, blob), context.fail);
+    }
+    return { element, show, hide: () => camera.stop() };
   },
 };
+
+/** The right-hand side: the answer in words, its badges, and the bars. @param {any} context */
+function verdict({ store, again }) {
+  const label = h("strong", { class: "answer-label", dataset: { testid: "label" } });
+  const confidence = h("span", { class: "answer-confidence number", dataset: { testid: "confidence" } });
+  const truth = h("span", { class: "truth", hidden: true, dataset: { testid: "truth" } });
+  const unlike = h("span", { class: "chip warn", hidden: true, dataset: { testid: "unlike" } }, "Unlike the training data");
+  const why = h("p", { class: "callout", hidden: true, dataset: { testid: "unlike-why" } }, UNLIKE);
+  const chart = bars({ top: 5 });
+  const footnote = h("p", { class: "footnote muted small" });
+  const note = h("p", { class: "muted small", hidden: true });
+  const reason = h("p", null);
+  const retry = h("button", { type: "button", class: "link", hidden: true, onclick: again, dataset: { testid: "again" } }, "Try again");
+  const problem = h("div", { class: "problem", role: "alert", hidden: true, dataset: { testid: "problem" } }, reason, retry);
+  const answer = h("div", { class: "answer", dataset: { testid: "answer" } }, label, confidence, h("span", { class: "badges" }, truth, unlike));
+  const body = h("div", { class: "verdict-body" }, answer, chart.element, why, note, footnote);
+  const element = h("section", { class: "verdict card", "aria-label": "What the model says", dataset: { testid: "verdict" } }, problem, body);
+
+  /** @param {any} picture @param {any} prediction @param {boolean} [isLive] */
+  function update(picture, prediction, isLive = false) {
+    const model = store.chosen();
+    reason.textContent = isLive ? "" : (store.get("problem") ?? "");
+    problem.hidden = !reason.textContent;
+    retry.hidden = !picture || Boolean(prediction); // a file that is no picture stays none
+    element.setAttribute("aria-busy", String(store.get("busy")));
+    body.classList.toggle("stale", store.get("busy") && !isLive);
+    body.hidden = !prediction && !store.get("busy") && Boolean(store.get("problem"));
+    if (!prediction) {
+      if (!store.get("busy")) clear();
+      return;
+    }
+    const [best] = prediction.predictions;
+    label.textContent = best.label;
+    confidence.textContent = percent(best.probability);
+    unlike.hidden = why.hidden = !prediction.unlike;
+    chart.update(prediction.predictions);
+    judge(picture, best.label);
+    note.hidden = !picture?.note;
+    note.textContent = picture?.note ?? "";
+    const kind = model?.calibrated === false ? "Not calibrated: a run's own confidence is often too high or too low; cifarlab export calibrates it" : "Confidence calibrated on validation images";
+    replace(footnote, h("span", { dataset: { testid: "latency" } }, `Answered in ${Math.max(1, Math.round(prediction.ms))} ms`), ` · ${viewsText(model?.views)} · ${kind}`);
+  }
+
+  function clear() {
+    for (const part of [label, confidence, footnote]) part.textContent = "";
+    for (const part of [truth, unlike, why, note]) part.hidden = true;
+    chart.update(null);
+  }
+
+  /** Whether the answer is right, where that is known. @param {any} picture @param {string} said */
+  function judge(picture, said) {
+    const isExample = picture?.origin === "example";
+    const known = picture?.label ?? null;
+    truth.hidden = known === null && !isExample;
+    truth.className = `truth chip ${known === null ? "" : known === said ? "good" : "bad"}`;
+    truth.textContent = known === null ? "None of its classes" : known === said ? "Right" : `Wrong: it shows ${known}`;
+  }
+  return { element, update };
+}
+
+/** @param {string | undefined} views */
+function viewsText(views) {
+  return { none: "one view", flip: "two views averaged", six: "six views averaged", selective: "two or six views averaged" }[views ?? "none"] ?? views;
+}
+
+/** The webcam's buttons and its live answers. @param {any} context @param {any} view @param {any} answer */
+function camcorder(context, view, answer) {
+  const { store, model } = context;
+  const button = h("button", { type: "button", dataset: { testid: "webcam" }, onclick: () => (camera.running() ? camera.stop() : begin()) }, "Webcam");
+  const keep = h("button", { type: "button", hidden: true, dataset: { testid: "webcam-keep" }, onclick: take }, "Keep this picture");
+  let asking = new AbortController();
+  let isOn = false;
+  const camera = webcam({
+    async frame(video, pixels) {
+      const prediction = await model.predict(new ImageData(pixels.data, pixels.width, pixels.height), { model: store.get("model"), signal: asking.signal });
+      if (!isOn) return;
+      view.element.hidden = false;
+      view.live(video, pixels, store.chosen());
+      answer.update(null, prediction, true);
+    },
+    ended(error) {
+      isOn = false;
+      asking.abort();
+      button.textContent = "Webcam";
+      keep.hidden = true;
+      if (error) context.fail(error);
+      redraw();
+    },
+  });
+
+  function begin() {
+    isOn = true;
+    asking = new AbortController();
+    button.textContent = "Stop";
+    keep.hidden = false;
+    camera.start(() => store.chosen());
+  }
+  async function take() {
+    if (!camera.running()) return;
+    const blob = await camera.snapshot();
+    camera.stop();
+    await context.open(blob, { name: "webcam", origin: "webcam" });
+  }
+  /** Back to the present picture. */
+  function redraw() {
+    const picture = store.get("picture");
+    if (picture && store.chosen()) view.show(picture, store.chosen());
+    answer.update(picture, store.get("prediction"));
+  }
+  return { button, keep, stop: () => isOn && camera.stop(), running: () => isOn };
+}
