@@ -29,6 +29,10 @@ def with_choice(content: bytes) -> bytes:
     for node in nodes:
         node.input[:] = [chosen if name == VIEW_PIXELS else name for name in node.input]
     nodes.insert(places[0] + 1, helper.make_node("Slice", [VIEW_PIXELS, FIRST_VIEW, LAST_VIEW, axis], [chosen]))
+    used = {name for node in nodes for name in node.input}  # the runtime would tell of each that is not, on the visitor's console
+    kept = [each for each in model.graph.initializer if each.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     model.graph.initializer.append(helper.make_tensor(axis, TensorProto.INT64, [1], [0]))
     model.graph.input.extend(helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in (FIRST_VIEW, LAST_VIEW))
     onnx.checker.check_model(model)

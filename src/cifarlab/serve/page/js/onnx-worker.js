@@ -51,7 +51,8 @@ async function start(given) {
   ort.env.wasm.wasmBinary = wasm;
   ort.env.logLevel = "error";
   try {
-    session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    // logSeverityLevel: errors alone; what goes wrong comes as an exception anyway.
+    session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all", logSeverityLevel: 3 });
   } catch (error) {
     throw new Error(`The model cannot be started in this browser: ${/** @type {Error} */ (error).message}`);
   }
