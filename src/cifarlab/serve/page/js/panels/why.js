@@ -1,12 +1,256 @@
 // @ts-check
-import { h } from "../dom.js";
+/** Why a class: where the network sees it (Grad-CAM), what hiding a part changes (occlusion), and a brush to hide parts by hand. */
+
+import { h, percent, replace } from "../dom.js";
+import { createExplainer, seenBy, short } from "../explaining.js";
+import { latest, oneAtATime } from "../latest.js";
+import { bars } from "../widgets/bars.js";
+import { brush } from "../widgets/brush.js";
+import { drawMap, legend } from "../widgets/heat.js";
+
+const MAPS = { gradcam: "Grad-CAM", occlusion: "Occlusion", none: "No map" };
+/** @typedef {keyof typeof MAPS} Kind */
+
+/** A share that no line breaks. @param {number} probability */
+const share = (probability) => percent(probability).replaceAll(" ", "\u00a0");
 
 export default {
   id: "why",
   title: "Why",
+  styles: ["explain.css", "why.css"],
   /** @param {any} context */
   create(context) {
-    const element = h("div", { class: "empty" }, h("p", null, "Why: not here yet."));
-    return { element, show() {}, hide() {} };
+    const { store, model, announce } = context;
+    const explainer = createExplainer(context.api);
+    const asking = latest();
+    let active = false;
+    /** What is chosen; target null: whatever class is the most probable. @type {{ kind: Kind, target: string | null, layer: string | null }} */
+    const now = { kind: "gradcam", target: null, layer: null };
+    let source = ""; // picture and model that the brush holds
+    /** Of the painted picture. @type {any} */
+    let answer = null;
+    /** The question whose map is shown or under way. @type {any[]} */
+    let asked = [];
+
+    const stage = brush({ changed: painted, moved: (row, column) => announce(`Row ${row + 1}, column ${column + 1}`) });
+    const radios = Object.entries(MAPS).map(([kind, text]) => {
+      const input = h("input", { type: "radio", name: "why-kind", value: kind, checked: kind === now.kind, onchange: () => go({ kind: /** @type {Kind} */ (kind) }), dataset: { testid: `why-${kind}` } });
+      return h("label", { class: "segment" }, input, h("span", null, text));
+    });
+    const kinds = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Map over the picture"), radios);
+    const opacity = h("input", { type: "range", id: "why-opacity", min: 0, max: 100, value: 55, dataset: { testid: "why-opacity" }, oninput: fade });
+    const layerChoice = h("select", { id: "why-layer", dataset: { testid: "why-layer" }, onchange: () => go({ layer: layerChoice.value }) });
+    const layerField = h("div", { class: "field" }, h("label", { for: "why-layer" }, "Layer"), layerChoice);
+    const opacityField = h("div", { class: "field" }, h("label", { for: "why-opacity" }, "Opacity"), opacity);
+    const key = legend();
+    const said = h("p", { class: "why-said", role: "status", dataset: { testid: "why-said" } });
+    const width = h("input", { type: "range", id: "why-width", min: 1, max: 16, value: 6, dataset: { testid: "why-width" }, oninput: () => stage.shape(Number(width.value)) });
+    // Where fingers scroll, the brush must be asked for.
+    const on = h("input", { type: "checkbox", checked: matchMedia("(hover: hover)").matches, onchange: () => stage.ready(on.checked), dataset: { testid: "why-on" } });
+    const undo = h("button", { type: "button", disabled: true, onclick: stage.undo, dataset: { testid: "why-undo" } }, "Undo");
+    const clear = h("button", { type: "button", disabled: true, onclick: stage.clear, dataset: { testid: "why-clear" } }, "Clear");
+    const hint = h("p", { class: "small muted", id: "why-keys" }, "Paint on the picture, and the bars follow. What is painted takes the mean colour of the training images. With keys, once the picture has the focus: arrows move the brush, Space paints, Shift with an arrow paints on, Backspace undoes.");
+    const chart = bars({ top: matchMedia("(max-width: 800px)").matches ? 5 : 10, onpick: (label) => go({ target: label }), label: "Probabilities; choose a class to explain" });
+    const change = h("p", { class: "why-change", dataset: { testid: "why-change" } });
+    const views = h("p", { class: "small muted", dataset: { testid: "why-views" } });
+    const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "why-problem" } });
+    const tools = h("div", { class: "why-brush-tools" }, h("div", { class: "field" }, h("label", { for: "why-width" }, "Brush size"), width), undo, clear);
+    const work = h(
+      "div",
+      { class: "why", hidden: true },
+      h("section", { class: "why-left", "aria-label": "Picture and map" }, kinds, stage.element, key.element, h("div", { class: "why-fields" }, opacityField, layerField)),
+      h("section", { class: "why-right", "aria-label": "Classes" }, said, h("div", { class: "why-which" }, h("h2", null, "Which class?"), h("p", { class: "small muted" }, "Choose one, and the map shows it.")), chart.element, change, problem, h("div", { class: "card why-hide" }, h("div", { class: "why-hide-head" }, h("h2", null, "Hide parts of it"), h("label", { class: "why-on" }, on, "Brush")), tools, hint), views),
+    );
+    const empty = h("div", { class: "empty", dataset: { testid: "why-empty" } });
+    const predict = oneAtATime(predicted, told);
+    stage.ready(on.checked);
+
+    /** @param {Partial<typeof now>} changes */
+    function go(changes) {
+      Object.assign(now, changes);
+      remember();
+      show();
+      void explain();
+    }
+
+    function remember() {
+      const { example } = kept;
+      context.remember({ example, target: now.target, map: now.kind === "gradcam" ? null : now.kind, layer: now.layer });
+    }
+    /** What the address holds of other things. @type {Record<string, string>} */
+    let kept = {};
+
+    function fade() {
+      stage.map.style.setProperty("opacity", String(Number(opacity.value) / 100));
+    }
+
+    /** The picture, the model or its answer changed, or the panel came into view. */
+    async function refresh() {
+      if (!active) return;
+      const picture = store.get("picture");
+      const chosen = store.chosen();
+      const possible = picture && chosen?.explain;
+      work.hidden = !possible;
+      empty.hidden = Boolean(possible) || store.get("busy");
+      if (!possible) return nothing(chosen);
+      const fresh = `${picture.id} ${chosen.name}`;
+      if (source !== fresh) {
+        if (!source.endsWith(` ${chosen.name}`)) now.layer = source ? null : now.layer; // another network has other layers
+        if (source && !picture.origin.startsWith("example")) delete kept.example;
+        source = fresh;
+        answer = null;
+        if (now.target !== null && !chosen.classes.includes(now.target)) now.target = null;
+        stage.start(seenBy(picture, chosen));
+        width.max = String(Math.max(2, Math.round(chosen.size / 2)));
+        width.value = String(Math.max(1, Math.round(chosen.size / 5)));
+        stage.shape(Number(width.value));
+        stage.map.hidden = true;
+        told(null);
+        await prepare(chosen.name);
+        if (source !== fresh) return;
+      }
+      show();
+      if (store.get("prediction")) await explain();
+    }
+
+    /** @param {any} chosen */
+    function nothing(chosen) {
+      if (chosen && !chosen.explain) return replace(empty, h("h2", null, "This model cannot be explained"), h("p", null, "Its PyTorch weights are not at hand: serve the bundle or run itself."));
+      replace(empty, h("h2", null, "No picture yet"), h("p", null, store.get("problem") ?? "Drop a picture anywhere, paste one, or choose a file."), h("button", { type: "button", class: "primary", onclick: context.pick }, "Choose a picture"));
+    }
+
+    /** Layers to choose from and the colour that hides. @param {string} name */
+    async function prepare(name) {
+      try {
+        const described = await explainer.layers(name);
+        if (store.get("model") !== name) return;
+        const drawn = described.layers.filter((/** @type {any} */ layer) => layer.has_map);
+        replace(layerChoice, drawn.map((/** @type {any} */ layer) => h("option", { value: layer.name }, `${layer.name}, ${layer.shape[0]}×${layer.shape[1]}${layer.name === described.default_layer ? " (last convolution)" : ""}`)));
+        if (!drawn.some((/** @type {any} */ layer) => layer.name === now.layer)) now.layer = null;
+        layerChoice.value = now.layer ?? described.default_layer ?? "";
+        stage.shape(Number(width.value), described.fill);
+      } catch (error) {
+        told(error);
+      }
+    }
+
+    /** The class that is explained. @returns {string | null} */
+    const target = () => now.target ?? (answer ?? store.get("prediction"))?.predictions[0].label ?? null;
+
+    function show() {
+      const first = store.get("prediction");
+      const shown = answer ?? first;
+      chart.update(shown?.predictions ?? null);
+      chart.pick(target());
+      undo.disabled = !stage.undoable();
+      clear.disabled = !stage.painted();
+      layerField.hidden = now.kind !== "gradcam";
+      opacityField.hidden = key.element.hidden = now.kind === "none";
+      for (const input of kinds.querySelectorAll("input")) input.checked = input.value === now.kind;
+      const of = (/** @type {any} */ given) => given?.predictions.find((/** @type {any} */ one) => one.label === target())?.probability ?? 0;
+      change.hidden = !answer || !first;
+      if (answer && first) replace(change, h("strong", null, target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span", { class: "muted" }, `${percent(of(first))} without`));
+      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "one view, or six where that one is not sure" }[/** @type {string} */ (store.chosen()?.views)];
+      views.textContent = averaged === "one view" ? "Maps and probabilities are both of the network on the plain picture." : `The bars average ${averaged} of the picture. Maps are of the network on the plain picture alone.`;
+    }
+
+    /** @param {boolean} settled */
+    function painted(settled) {
+      undo.disabled = !stage.undoable();
+      clear.disabled = !stage.painted();
+      void predict(settled);
+    }
+
+    /** @param {boolean} settled the stroke is over */
+    async function predicted(settled) {
+      const pixels = stage.pixels();
+      const before = source;
+      if (!pixels || !active) return;
+      if (!stage.painted()) answer = null;
+      else {
+        const found = await model.predict(new ImageData(/** @type {any} */ (pixels.data), pixels.width, pixels.height), { model: store.get("model") });
+        if (before !== source) return;
+        answer = stage.painted() ? found : null;
+      }
+      told(null);
+      show();
+      if (!settled) return;
+      const shown = answer ?? store.get("prediction");
+      if (shown) announce(`${shown.predictions[0].label}, ${Math.round(100 * shown.predictions[0].probability)} percent`);
+      await explain();
+    }
+
+    async function explain() {
+      const pixels = stage.pixels();
+      const name = target();
+      if (!pixels || name === null || !active) return;
+      const question = [pixels, store.get("model"), name, now.kind, now.layer];
+      if (question.every((part, index) => part === asked[index])) return;
+      asked = question;
+      if (now.kind === "none") {
+        asking.cancel();
+        stage.map.hidden = true;
+        said.textContent = "The picture as the model sees it.";
+        return;
+      }
+      work.classList.add("waiting");
+      try {
+        const query = { kind: now.kind, model: store.get("model"), target: name, layer: now.kind === "gradcam" ? now.layer : null };
+        const found = await asking((signal) => explainer.ask(pixels, query, signal));
+        if (found) map(found);
+      } catch (error) {
+        asked = [];
+        stage.map.hidden = true;
+        told(error);
+      }
+      work.classList.remove("waiting");
+    }
+
+    /** @param {any} found */
+    function map(found) {
+      told(null);
+      const { label, probability } = found.target;
+      const side = found.over_picture.length;
+      const isGradcam = found.kind === "gradcam";
+      const values = found.over_picture.flat();
+      const most = isGradcam ? found.highest : Math.max(...values.map(Math.abs));
+      stage.map.hidden = most === 0;
+      stage.map.dataset.target = label;
+      drawMap(stage.map, values, { width: side, height: side, low: isGradcam ? 0 : -most, high: most, scale: isGradcam ? "viridis" : "coolwarm" });
+      fade();
+      if (isGradcam) {
+        said.textContent = most === 0 ? `Nothing in ${found.layer} speaks for ${label}: the map is empty. Another layer may show more.` : `Where ${found.layer} (${found.shape.join("×")} positions) sees ${label}; on this one view it is ${share(probability)} probable.`;
+        key.update({ ends: most === 0 ? ["0"] : ["0", short(most / 2), short(most)], text: "In units of the logit: the brighter, the more a place speaks for the class. Each map has its own scale." });
+      } else {
+        said.textContent = most === 0 ? `No patch changes ${label}.` : `How ${label} (${share(probability)} on this one view) changes when a gray patch of ${found.patch}×${found.patch} pixels hides a place.`;
+        const points = (/** @type {number} */ value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${short(100 * Math.abs(value))}`;
+        key.update({ scale: "coolwarm", ends: [points(most), "0", points(-most)], text: "Percentage points, on average over the patches that hide a pixel. Red: hiding it costs the class, so the class needs it. Blue: hiding it helps." });
+      }
+    }
+
+    /** @param {unknown} error */
+    function told(error) {
+      problem.hidden = !error;
+      problem.textContent = error ? /** @type {Error} */ (error).message : "";
+    }
+
+    store.on(["picture", "model", "models", "prediction", "busy", "problem"], () => void refresh());
+    return {
+      element: h("div", null, work, empty),
+      /** @param {Record<string, string>} params */
+      show(params) {
+        active = true;
+        kept = params;
+        if (params.target) now.target = params.target;
+        if (params.layer) now.layer = params.layer;
+        if (params.map in MAPS) now.kind = /** @type {Kind} */ (params.map);
+        void refresh();
+      },
+      hide() {
+        active = false;
+        if (work.classList.contains("waiting")) asked = [];
+        asking.cancel();
+      },
+    };
   },
 };
