@@ -26,13 +26,14 @@ from cifarlab.models import create_model
 SIZE = 20
 SMALL = ("ant", "bee", "cow", "dög", "elk")
 HUNDRED = tuple(f"kind number {number:03}" for number in range(100))
-# Each would set window.executed if it were ever read as markup.
+# Each would set window.executed if it were ever read as markup. None has a slash: they are names of folders too.
 MARKUP = (
     "<img src=x onerror=window.executed=1>",
     "<svg onload=window.executed=1>",
-    "\"><b onmouseover=window.executed=1>bold</b>&amp;'",
+    "\"><b onmouseover=window.executed=1>bold&amp;'",
 )
 BRIEF = {"model.arguments": {"widths": [8, 8, 8]}, "train.duration": "2ep", "data.train_size": 300}
+ONE = {"OMP_NUM_THREADS": "1"}  # a thread for each process: they share few cores
 WEIGHTS = Path("weights") / "last.safetensors"
 
 
@@ -96,10 +97,10 @@ class Served:
 def start_server(*arguments: str | Path, log: Path, port: int = 0) -> subprocess.Popen[str]:
     """Start `cifarlab serve`; `await_server` waits for it. Two servers can be started before the first is waited for."""
     command = [sys.executable, "-m", "cifarlab", "serve", "--port", port, "--threads", 1, "--device", "cpu", "--json", *arguments]
+    given = [str(part) for part in command]
+    # In a folder without runs: there are only those that are named.
     with log.open("a") as errors:
-        return subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+        return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log.parent, env={**os.environ, **ONE})
 
 
 def await_server(process: subprocess.Popen[str], log: Path) -> Served:
@@ -114,6 +115,22 @@ def await_server(process: subprocess.Popen[str], log: Path) -> Served:
                 return Served(process, url, log)
         assert time.monotonic() < end, f"the server does not become ready: {log.read_text()}"
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def training(folder: Path, *, epochs: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A training of `epochs` short epochs in a process of its own, killed at the end of the block if it still runs."""
+    settings = ("--train-size", 300, "--epochs", epochs, "--threads", 1, "--device", "cpu", "--no-report")
+    widths = ("--set", "model.arguments={widths: [8, 8, 8]}")
+    command = [sys.executable, "-m", "cifarlab", "train", "digits", "--runs", folder.parent, "--name", folder.name, *settings, *widths]
+    process = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **ONE}
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 @contextlib.contextmanager
