@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from cifarlab.bundle.ort_web import ORT_WEB
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / ".ci" / "run"]
 
@@ -243,11 +245,13 @@ def test_make_clean_keeps_runs_and_the_environment(checkout: Path) -> None:
 
 
 def test_ci_checks_and_then_tests_on_real_data_where_it_is(checkout: Path, tmp_path: Path) -> None:
-    for name in ("check", "chromium", "test"):
+    for name in ("check", "chromium", "ort-web", "test"):
         write_script(checkout / "scripts" / name, f'echo "{name} with [${{CIFARLAB_DATA-}}]"')
     done = run(checkout / ".ci" / "run", cwd=tmp_path.parent)
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if " with " in line] == ["check with []", "chromium with []", "test with []"]
+    assert [line for line in done.stdout.splitlines() if " with " in line] == [
+        *("check with []", "chromium with []", "ort-web with []", "test with []")
+    ]
     data = tmp_path / "shared" / "data"
     data.mkdir(parents=True)
     assert f"test with [{data.resolve()}]" in run(checkout / ".ci" / "run", cwd=tmp_path.parent).stdout
@@ -255,8 +259,24 @@ def test_ci_checks_and_then_tests_on_real_data_where_it_is(checkout: Path, tmp_p
 
 @pytest.mark.parametrize("failing", ["check", "test"])
 def test_ci_fails_when_a_step_fails(checkout: Path, failing: str) -> None:
-    for name in ("check", "chromium", "test"):
+    for name in ("check", "chromium", "ort-web", "test"):
         write_script(checkout / "scripts" / name, "exit 1" if name == failing else "exit 0")
     done = run(".ci/run", cwd=checkout)
     assert done.returncode != 0
     assert "passed" not in done.stdout
+
+
+# -- ort-web --------------------------------------------------------------------------------------------------
+
+
+def test_ort_web_fetches_the_pinned_version_once(checkout: Path, tmp_path: Path) -> None:
+    pinned = checkout / "src" / "cifarlab" / "bundle" / "ort_web.py"
+    pinned.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "src" / "cifarlab" / "bundle" / "ort_web.py", pinned)
+    write_script(tmp_path / "bin" / "npm", 'echo "$*" >>npm.log; touch "$(echo "$2" | tr @ -).tgz"')
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    first, second = (run(checkout / "scripts" / "ort-web", cwd=tmp_path, PATH=path) for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert Path(first.stdout.strip()).name == f"onnxruntime-web-{ORT_WEB.version}.tgz"
+    assert Path(second.stdout.strip()).is_file()
+    assert (checkout / ".cache" / "npm.log").read_text() == f"pack onnxruntime-web@{ORT_WEB.version} --ignore-scripts --silent\n"
