@@ -12,6 +12,7 @@ from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.bundle.calibration import LEAST_IMAGES
 from cifarlab.bundle.export import calibrate_run, check_request, new_bundle, write_bundle
+from cifarlab.bundle.reexport import export_bundle, find_bundle
 from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknown
@@ -239,12 +240,16 @@ def export(
 ) -> Path:
     """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder; returns `output`.
 
-    to: "onnx" and "int8" add model.onnx and model.int8.onnx. half: large tensors in float16, with what that changes on the
-    run's validation images recorded. Temperature and "unlike the training data" threshold are fitted on validation, never on
-    test. force: replace a bundle that is there; license: SPDX identifier of the weights' licence. Raises UsageError, DataError,
-    RunError, BundleError or MissingDependencyError; nothing is left then.
+    run: a run, or a bundle ("cifar10-fast", "hf://OWNER/NAME" or a folder), which is copied with what `to` adds: "onnx" and "int8"
+    add model.onnx and model.int8.onnx. half: large tensors in float16, with what that changes on the run's validation images
+    recorded. Temperature, confidence and "unlike the training data" threshold are fitted on validation, never on test. force:
+    replace a bundle that is there; license: SPDX identifier of the weights' licence. Raises UsageError, DataError, RunError,
+    BundleError or MissingDependencyError; nothing is left then.
     """
     folder, to = Path(output), [to] if isinstance(to, str) else to
+    if not isinstance(run, Run) and (bundle := find_bundle(run)) is not None:
+        where = None if data_dir is None else Path(data_dir)
+        return export_bundle(bundle, folder, to=to, half=half, force=force, license=license, data_dir=where, note=note)
     check_request(folder, force=force, to=to, license=license)
     opened = run if isinstance(run, Run) else Run(run)
     if (state := opened.status.get("state")) != "done":

@@ -114,7 +114,9 @@ def test_it_uses_the_threads_that_pytorch_would(onnx_bundle: Path) -> None:
 
 @pytest.mark.parametrize(("engine", "option"), [("onnx", "--to onnx"), ("onnx-int8", "--to int8")])
 def test_a_bundle_without_the_file_says_how_to_write_it(tmp_path: Path, engine: str, option: str) -> None:
-    with pytest.raises(UsageError, match=rf"has no model\.\S*onnx, which --engine {engine} needs.*cifarlab export RUN -o DIR {option}"):
+    with pytest.raises(
+        UsageError, match=rf"has no model\.\S*onnx, which --engine {engine} needs.*cifarlab export .*b -o my-model {option}\nthen give"
+    ):
         cifarlab.load(write_untrained(tmp_path / "b"), engine=engine)
 
 

@@ -81,6 +81,20 @@ def test_a_damaged_bundle_is_a_failure(bundle: Path, refused: Refused, how: Call
     assert "model.safetensors is damaged" in refused("predict", bundle, "a.png", code=1)
 
 
+def test_a_bundle_is_copied_with_what_is_asked_for(command: Command, bundle: Path) -> None:
+    outcome = command("export", bundle, "-o", "copy", "--license", "mit")
+    assert outcome.code == 0, outcome
+    before, after = (json.loads((folder / "bundle.json").read_text()) for folder in (bundle, Path("copy")))
+    assert {**before, "name": "copy", "license": "mit"} == after
+    assert (Path("copy") / "model.safetensors").read_bytes() == (bundle / "model.safetensors").read_bytes()
+    assert "published under mit" in (Path("copy") / "README.md").read_text()
+
+
+def test_the_shipped_model_says_how_it_becomes_onnx(run: Path, refused: Refused) -> None:
+    told = refused("predict", "a.png", "--engine", "onnx")
+    assert "cifarlab export cifar10-fast -o my-model --to onnx" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -190,18 +190,20 @@ def write_bundle(
             source, weights, folder, description, images=examples.images, images_from=examples_from, device=device, progress=progress
         )
     write_json(folder / "bundle.json", description)
-    if to:
-        _add_onnx(folder, examples, examples_from, int8="int8" in to)
+    add_formats(folder, examples, examples_from, to=to)
     description = read_description(folder)  # what was written can be read
     write_card(folder, description)
     return description
 
 
-def _add_onnx(folder: Path, examples: Dataset, examples_from: str, *, int8: bool) -> None:
+def add_formats(folder: Path, examples: Dataset, examples_from: str, *, to: Sequence[str]) -> None:
+    """Add to the bundle `folder` what `to` names, compared with PyTorch on `examples`; int8 takes its ranges from them too."""
+    if not to:
+        return
     from cifarlab.bundle.onnx_export import write_onnx  # here: ONNX is an extra, and slow to import
 
     write_onnx(folder, images=examples.images, images_from=examples_from)
-    if int8:
+    if "int8" in to:
         from cifarlab.bundle.quantize import write_int8
 
         # Evenly spread, as a folder of pictures is sorted by class.

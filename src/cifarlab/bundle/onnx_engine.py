@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarlab.bundle.manifest import INT8, ONNX, is_bundle, read_verified
+from cifarlab.bundle.shipped import name_of
 from cifarlab.errors import BundleError, MissingDependencyError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ class OnnxEngine:
         if str(device) not in ("auto", "cpu"):
             raise UsageError(f"--engine {name} computes on the CPU, not on {str(device)!r}. Use --device cpu, or --engine torch")
         if not is_bundle(description) or file not in description["files"]:
-            option = "--to int8" if file == INT8 else "--to onnx"
-            raise UsageError(f"{folder} has no {file}, which --engine {name} needs. Write it with: cifarlab export RUN -o DIR {option}")
+            kind = "int8" if file == INT8 else "onnx"
+            model = name_of(folder)
+            raise UsageError(
+                f"{model} has no {file}, which --engine {name} needs. Write it with: cifarlab export {model} -o my-model --to {kind}\n"
+                f"then give my-model in place of {model}"
+            )
         require_onnx(f"--engine {name}")
         if description["files"][file]["bytes"] > MOST_BYTES:
             raise BundleError(f"{folder / file} is damaged: an ONNX file has at most {MOST_BYTES} bytes")

@@ -23,6 +23,11 @@ def default_model() -> Path:
     return _FOLDER / DEFAULT
 
 
+def name_of(folder: Path) -> str:
+    """What a user would give for the model in `folder`: its shipped name, else the path."""
+    return folder.name if folder.parent == _FOLDER else str(folder)
+
+
 def find_model(given: str | Path) -> Path:
     """The folder of a model: a path that exists, else a shipped name, else "hf://owner/name" or "hf://owner/name@revision", downloaded.
 

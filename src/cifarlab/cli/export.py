@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cifarlab.cli.options import AsJson, DataDir, Device, RunPath, Threads, use_threads
+from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
 
 
 def export(
-    run: RunPath,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run such as runs/demo; or a bundle, shipped name or hf://OWNER/NAME.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle to; new or empty.")],
     to: Annotated[
         list[str] | None, typer.Option("--to", metavar="onnx|int8", help="Add ONNX (int8: both fp32 and int8); may be repeated.")
@@ -24,7 +26,10 @@ def export(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder."""
+    """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder.
+
+    A bundle is copied, with what --to adds: cifarlab export cifar10-fast --to onnx -o my-model.
+    """
     use_threads(threads)
     from cifarlab import api
     from cifarlab.bundle import read_description
