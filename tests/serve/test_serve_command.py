@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,36 @@ def test_the_address_that_is_told_is_answered(
     with contextlib.suppress(SystemExit):
         main()
     assert statuses == [200, 200, 400], capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "opened"), [((), 0), (("--open",), 1)])
+def test_the_page_is_told_of_first_and_opened_on_demand(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folders: dict[str, Path],
+    given: tuple[str, ...],
+    opened: int,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", shown.append)  # returns None: as where there is no browser
+
+    def begin(app: FastAPI, service: Service, listening: socket.socket, *, on_start: Callable[[], None]) -> int:
+        on_start()
+        for thread in threading.enumerate():
+            if thread.name == "browser":
+                thread.join(10)
+        return 0
+
+    monkeypatch.setattr("cifarlab.serve.run_server", begin)
+    monkeypatch.setattr(sys, "argv", ["cifarlab", "serve", str(folders["first"]), "--port", "0", *given])
+    with contextlib.suppress(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    url = re.search(r"^look at (http://127\.0\.0\.1:\d+) in a browser", said, re.MULTILINE)
+    assert url, said
+    assert shown == [url[1]] * opened
+    assert ("no browser could be started" in said) == bool(opened)
 
 
 def test_a_family_of_addresses_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`cifarlab serve`: trained models over HTTP."""
+"""`cifarlab serve`: a web page on trained models, and the models over HTTP."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ def serve(
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="DIR", help="Folder whose runs the page shows (default: runs, where there is one).")
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer HTTP requests with trained models: POST /predict, or the Open Inference Protocol (v2). Ctrl-C ends it.
+    """A web page to look at trained models, and HTTP: POST /predict, or the Open Inference Protocol (v2). Ctrl-C ends it.
 
     With --json, one line with url and models goes to stdout once the server listens.
     """
@@ -68,12 +69,11 @@ def serve(
         # The address itself too, such as 127.0.1.1: no page's name can be an address.
         hosts = LOCAL_HOSTS | {url_of(opened).removeprefix("http://").rpartition(":")[0]}
         app = create_app(service, token=token, hosts=hosts if is_local(opened) and token is None else None, runs=shown_runs)
-        received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, token=token, as_json=as_json))
-    note(
-        "stopped: every accepted request was answered"
-        if service.in_flight == 0
-        else f"stopped with {service.in_flight} requests unanswered"
-    )
+        app.state.examples.start()  # reading data takes seconds; the pictures are there when the page asks for them
+        told = {"token": token, "as_json": as_json, "open_page": open_page}
+        received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, **told))  # type: ignore[arg-type]
+    left = service.in_flight
+    note(f"stopped with {left} requests unanswered" if left else "stopped: every accepted request was answered")
     if received == signal.SIGINT:
         raise typer.Exit(130)
 
@@ -133,8 +133,8 @@ def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predi
     return loaded
 
 
-def _announce(service: Service, opened: socket.socket, *, token: str | None, as_json: bool) -> None:
-    """Say where the server is and how to call it: on stderr, or with --json one line on stdout."""
+def _announce(service: Service, opened: socket.socket, *, token: str | None, as_json: bool, open_page: bool) -> None:
+    """Say where the server is and how to call it: on stderr, or with --json one line on stdout; and open the page where wanted."""
     import json
     import sys
 
@@ -142,6 +142,8 @@ def _announce(service: Service, opened: socket.socket, *, token: str | None, as_
     from cifarlab.serve import url_of
 
     url = url_of(opened)
+    if open_page:
+        _open_browser(url)
     if as_json:
         sys.stdout.write(json.dumps({"url": url, "models": list(service.models), "pid": os.getpid()}) + "\n")
         sys.stdout.flush()
@@ -149,18 +151,32 @@ def _announce(service: Service, opened: socket.socket, *, token: str | None, as_
     secret = "" if token is None else " -H 'Authorization: Bearer '$CIFARLAB_TOKEN"
     first = next(iter(service.models))
     lines = [
-        f"serving on {url} (Ctrl-C stops)",
+        f"look at {url} in a browser (Ctrl-C stops)",
         "",
         *_model_lines(service),
         "",
         f"  limits  {_limits_text(service.limits)}",
         *([] if token is None else ["  token   clients must send it; without TLS it can be read on the way: put a proxy in front"]),
         "",
-        "  try     " + f"curl{secret} -F image=@photo.jpg {url}/predict",
+        "  or      " + f"curl{secret} -F image=@photo.jpg {url}/predict",
         "          " + f"curl{secret} {url}/v2/models/{first}",
         "  also    /openapi.json, /metrics, /v2/health/ready",
     ]
     note("\n".join(lines))
+
+
+def _open_browser(url: str) -> None:
+    """Show `url` in the user's browser, from a thread: some browsers hold up whoever starts them."""
+    import threading
+    import webbrowser
+
+    from cifarlab.cli.terminal import note
+
+    def show() -> None:
+        if not webbrowser.open(url):
+            note(f"no browser could be started: open {url} yourself")
+
+    threading.Thread(target=show, name="browser", daemon=True).start()
 
 
 def _model_lines(service: Service) -> list[str]:

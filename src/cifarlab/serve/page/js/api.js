@@ -13,6 +13,7 @@
  */
 
 const TOKEN = "cifarlab.token";
+const WAITS = 20; // for a model to become ready, 0.7 s each
 
 export class ApiError extends Error {
   /** @param {string} message @param {number} status 0 where no answer came */
@@ -31,8 +32,8 @@ export function createApi({ askToken, online }) {
   /** @type {Promise<string> | null} */
   let asking = null;
 
-  /** @param {string} path @param {Given} given @param {boolean} retried @returns {Promise<Response>} */
-  async function ask(path, { method = "GET", body, query, signal } = {}, retried = false) {
+  /** @param {string} path @param {Given} given @param {boolean} retried @param {number} waited @returns {Promise<Response>} */
+  async function ask(path, { method = "GET", body, query, signal } = {}, retried = false, waited = 0) {
     const url = new URL(path, document.baseURI);
     for (const [name, value] of Object.entries(query ?? {})) if (value !== null && value !== undefined) url.searchParams.set(name, String(value));
     const token = storedToken();
@@ -52,6 +53,7 @@ export function createApi({ askToken, online }) {
       storeToken(await asking);
       return ask(path, { method, body, query, signal }, true);
     }
+    if (waited < WAITS && (await startsSoon(response, signal))) return ask(path, { method, body, query, signal }, retried, waited + 1);
     if (!response.ok) throw new ApiError(await reason(response), response.status);
     return response;
   }
@@ -103,6 +105,14 @@ async function readEvents(body, event) {
       if (data) event(name, JSON.parse(data));
     }
   }
+}
+
+/** Whether a model that is not ready yet may be by now; a server that stops asks for longer. @param {Response} response @param {AbortSignal} [signal] */
+async function startsSoon(response, signal) {
+  if (response.status !== 503 || response.headers.get("Retry-After") !== "1") return false;
+  await new Promise((done) => setTimeout(done, 700));
+  signal?.throwIfAborted();
+  return true;
 }
 
 /** What the server gives as a reason, with a capital letter. @param {Response} response */
