@@ -17,6 +17,7 @@ from cifarlab.config import (
     Recipe,
     TrainConfig,
     differences,
+    flatten,
     option_keys,
     override,
     parse_recipe,
@@ -160,6 +161,8 @@ def test_override_changes_what_it_names_and_nothing_else(recipe: Recipe) -> None
     assert changed.model.arguments == {"widths": [8, 8, 8]}
     assert recipe.optim.lr == 0.001
     assert differences(recipe, changed) == ["optim.lr: 0.001 -> 0.5", "model.arguments.widths: None -> [8, 8, 8]"]
+    assert flatten(changed)["model.arguments.widths"] == [8, 8, 8]
+    assert flatten(recipe).keys() < flatten(changed).keys()
 
 
 def test_override_reports_everything_at_once(recipe: Recipe) -> None:

@@ -8,8 +8,6 @@ import os
 import pickle
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -260,29 +258,6 @@ def test_a_full_disk_while_adding_a_row_says_how_to_go_on(run: RunDirectory, mon
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"No space left on device.*use --resume"):
         run.append_epoch({"epoch": 1})
-
-
-# -- lock -----------------------------------------------------------------------------------------------------------
-
-HOLD = """
-import sys
-from pathlib import Path
-from cifarlab.runs import RunDirectory
-with RunDirectory(Path(sys.argv[1])).locked():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_processes_cannot_train_one_run(run: RunDirectory) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="being trained by another process"), run.locked():
-            pass
-        other.kill()  # the lock goes with the process, however it ends
-    with run.locked():
-        pass
 
 
 # -- predictions ----------------------------------------------------------------------------------------------------

@@ -47,8 +47,19 @@ ROUTES = {
     "/models": {"get"},
     "/examples": {"get"},
     "/examples/{number}": {"get"},
+    "/runs": {"get"},
+    "/runs/{name}": {"get"},
+    "/runs/{name}/events": {"get"},
+    "/runs/{name}/confusion": {"get"},
+    "/runs/{name}/reliability": {"get"},
+    "/runs/{name}/errors": {"get"},
+    "/runs/{name}/images/{split}/{index}": {"get"},
 }
-NAMED_BY_CLIENTS = {"/page/{file}", "/examples/{number}"}  # which a client may name without there being such a thing
+NAMED_BY_CLIENTS = {
+    "/page/{file}",
+    "/examples/{number}",
+    *(path for path in ROUTES if path.startswith("/runs/")),
+}  # which a client may name without there being such a thing
 
 
 @pytest.fixture(scope="module")

@@ -278,6 +278,7 @@ def test_mistakes_are_told_before_anything_is_loaded(
     assert "no address of this machine" in refused(monkeypatch, capsys, first, "--host", "no such host")
     assert "allowed is 1 to 65535" in refused(monkeypatch, capsys, first, "--port", "70000")
     assert "queue 0: allowed is 1" in refused(monkeypatch, capsys, first, "--queue", "0")
+    assert "--runs nowhere: there is no such folder" in refused(monkeypatch, capsys, first, "--runs", "nowhere")
     problems = refused(monkeypatch, capsys, "runs/a", "runs/b")
     assert "runs/a" in problems
     assert "runs/b" in problems

@@ -221,10 +221,12 @@ def _about_runs(router: APIRouter, desk: RunDesk) -> None:
 
 
 def _live(router: APIRouter, desk: RunDesk) -> None:
-    stream: Json = {
-        "description": "Server-sent events: rows, status, end",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"enum": ["rows", "status", "end"]}, "data": {"type": "string", "description": "JSON."}},
     }
+    stream: Json = {"description": "Server-sent events", "content": {"text/event-stream": {"schema": event}}}
 
     @router.get(
         "/runs/{name}/events",
