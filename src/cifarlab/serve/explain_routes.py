@@ -13,7 +13,7 @@ from cifarlab.serve.explain_answers import Pixels, Question, as_png, explain
 from cifarlab.serve.explain_schemas import EXPLAIN_BODY, PNG, Explanation
 from cifarlab.serve.explainer import Explainer
 from cifarlab.serve.gate import MODEL
-from cifarlab.serve.predict_route import _decode as decode
+from cifarlab.serve.predict_route import decode_image
 from cifarlab.serve.queries import check_query
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import errors
@@ -81,7 +81,7 @@ def explain_router(service: Service) -> APIRouter:
 
 
 def _image(service: Service, served: ServedModel, body: bytes, content_type: str) -> Pixels:
-    return decode(served, body, content_type, max_pixels=service.limits.max_pixels)[0]
+    return decode_image(served, body, content_type, max_pixels=service.limits.max_pixels)[0]
 
 
 def _explained(explainer: Explainer, asked: Question, image: Pixels | None, *, png: bool) -> tuple[dict[str, Any], bytes | None]:

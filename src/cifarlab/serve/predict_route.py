@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from cifarlab.bundle import Predicted
-from cifarlab.errors import ImageError, nearest
+from cifarlab.errors import ImageError
 from cifarlab.serve.bodies import header, image_part, read_body
 from cifarlab.serve.gate import MODEL
+from cifarlab.serve.queries import check_query
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import IMAGE_BODY, Prediction, errors
 from cifarlab.serve.service import ServedModel, Service, image_refusal
@@ -39,7 +40,7 @@ def predict_router(service: Service) -> APIRouter:
         views: Annotated[Literal["none", "flip", "six", "selective"] | None, Query(description="Instead of the model's own.")] = None,
     ) -> Response:
         """The most probable classes of one image, as the body or as one file of a form."""
-        _check_query(request)
+        check_query(request, ALLOWED)
         served = service.ready_model(model)
         request.scope[MODEL] = served.name
         chosen = views or served.views
@@ -48,27 +49,15 @@ def predict_router(service: Service) -> APIRouter:
         with served.batcher.slot():
             body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline)
             content_type = header(request.scope, b"content-type") or ""
-            work = functools.partial(_decode, served, body, content_type, max_pixels=limits.max_pixels)
+            work = functools.partial(decode_image, served, body, content_type, max_pixels=limits.max_pixels)
             predicted = await service.infer(served, work, views=chosen, receive=request.receive)
         return json_response(_answer(served, predicted, top_k=top_k, views=chosen))
 
     return router
 
 
-def _check_query(request: Request) -> None:
-    """A misspelt parameter must not be left out without a word; raises RefusedError (422)."""
-    given = [name for name, _ in request.query_params.multi_items()]
-    for name in given:
-        if name not in ALLOWED:
-            match = nearest(name, ALLOWED)
-            hint = f" Did you mean {match!r}?" if match else ""
-            raise RefusedError(422, f"unknown query parameter {name[:60]!r}.{hint} Allowed: {', '.join(ALLOWED)}")
-        if given.count(name) > 1:
-            raise RefusedError(422, f"the query parameter {name} is given {given.count(name)} times; give it once")
-
-
-def _decode(served: ServedModel, body: bytes, content_type: str, *, max_pixels: int) -> list[NDArray[np.uint8]]:
-    """The image of a request, as the network's input size wants it; runs in a decoding thread."""
+def decode_image(served: ServedModel, body: bytes, content_type: str, *, max_pixels: int) -> list[NDArray[np.uint8]]:
+    """The one image of a request, uint8 [size, size, 3] as the network's input size wants it; for a thread beside the event loop."""
     if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
         body = image_part(content_type, body)
     if body[:1] == b"{" and b"http" in body[:2000]:

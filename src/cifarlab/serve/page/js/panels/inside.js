@@ -49,7 +49,7 @@ export default {
     const ownField = h("label", { class: "inside-own", for: "inside-own" }, own, "Each channel on its own scale");
     const channelFigure = h("figure", null, h("div", { class: "inside-frame" }, large, cell), channelName);
     const key = legend();
-    const keys = h("p", { class: "small muted", id: "inside-keys" }, "Hover a cell, or focus the channels and use the arrow keys; Page Up and Page Down move by a channel.");
+    const keys = h("p", { class: "small muted", id: "inside-keys" }, "Hover a cell, or focus the channels and use the arrow keys; Page Up and Page Down move by a channel. All count from 0.");
     const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "inside-problem" } });
     const work = h(
       "div",
@@ -158,13 +158,13 @@ export default {
       about.textContent = `${logits}${layer.type}. ${spot}${layer.parameters ? `, ${layer.parameters.toLocaleString("en")} parameters` : ""}. ${strip.sees(layer)}`;
       // One position: its value is all there is to see.
       channelFigure.hidden = ownField.hidden = height * width === 1;
-      range.textContent = count === total ? `${total} ${layer.shape.length < 3 ? "units" : total === 1 ? "channel" : "channels"}` : `${now.first + 1}–${now.first + count} of ${total}`;
+      range.textContent = count === total ? `${total} ${layer.shape.length < 3 ? "units" : total === 1 ? "channel" : "channels"}` : `${now.first}–${now.first + count - 1} of ${total}`;
       back.hidden = on.hidden = count === total;
       back.disabled = now.first === 0;
       on.disabled = now.first + count >= total;
       if (now.own) key.update({ ends: ["lowest of the channel", "highest of the channel"], text: "Each channel has its own scale, so that faint ones show; colours of two channels do not compare." });
       else key.update({ ends: [lowest, (lowest + highest) / 2, highest].map(short), text: "One scale for all channels of this layer: the same colour is the same value." });
-      grid.show(channels, { own: now.own, keep, label: `Channels ${now.first + 1} to ${now.first + count} of ${layer.name}` });
+      grid.show(channels, { own: now.own, keep, label: `Channels ${now.first} to ${now.first + count - 1} of ${layer.name}` });
     }
 
     /** @param {{ channel: number, row: number, column: number }} at */
@@ -185,8 +185,8 @@ export default {
       const side = pixels?.width ?? 1;
       if (box) put(field, { top: box.rows[0] / side, left: box.columns[0] / side, height: (box.rows[1] - box.rows[0]) / side, width: (box.columns[1] - box.columns[0]) / side });
       const whole = box && box.rows[0] === 0 && box.columns[0] === 0 && box.rows[1] === side && box.columns[1] === side;
-      const sees = whole ? "the whole picture" : box ? `rows ${box.rows[0] + 1}–${box.rows[1]}, columns ${box.columns[0] + 1}–${box.columns[1]}` : "cannot be told";
-      const rows = [["Value", short(value)], ["Cell", height * width === 1 ? name : `${name.replace("Channel ", "channel ")}, row ${row + 1}, column ${column + 1}`], ["Sees", sees]];
+      const sees = whole ? "the whole picture" : box ? `rows ${box.rows[0]}–${box.rows[1] - 1}, columns ${box.columns[0]}–${box.columns[1] - 1}` : "cannot be told";
+      const rows = [["Value", short(value)], ["Cell", height * width === 1 ? name : `${name.replace("Channel ", "channel ")}, row ${row}, column ${column}`], ["Sees", sees]];
       replace(readout, rows.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text))));
       clearTimeout(settling);
       if (document.activeElement === grid.element) settling = setTimeout(() => context.announce(`${rows[1][1]}: ${rows[0][1]}; sees ${sees}`), 300);

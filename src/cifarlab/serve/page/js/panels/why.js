@@ -32,7 +32,7 @@ export default {
     /** The question whose map is shown or under way. @type {any[]} */
     let asked = [];
 
-    const stage = brush({ changed: painted, moved: (row, column) => announce(`Row ${row + 1}, column ${column + 1}`) });
+    const stage = brush({ changed: painted, moved: (row, column) => announce(`Row ${row}, column ${column}`) });
     const radios = Object.entries(MAPS).map(([kind, text]) => {
       const input = h("input", { type: "radio", name: "why-kind", value: kind, checked: kind === now.kind, onchange: () => go({ kind: /** @type {Kind} */ (kind) }), dataset: { testid: `why-${kind}` } });
       return h("label", { class: "segment" }, input, h("span", null, text));
