@@ -68,8 +68,7 @@ export default {
     function go(changes) {
       const only = Object.keys(changes).every((name) => name === "own");
       Object.assign(now, changes);
-      const { example } = kept;
-      context.remember({ example, layer: now.layer, channel: now.first || null });
+      context.remember({ ...kept, layer: now.layer, channel: now.first || null });
       if (only) draw(true);
       else void load();
     }
@@ -92,7 +91,10 @@ export default {
       if (!possible) return nothing(chosen);
       const fresh = `${given.id} ${chosen.name}`;
       if (source === fresh) return;
-      if (source && !source.endsWith(` ${chosen.name}`)) Object.assign(now, { layer: null, first: 0 });
+      if (source && !source.endsWith(` ${chosen.name}`)) {
+        Object.assign(now, { layer: null, first: 0 });
+        kept = {};
+      }
       if (source && given.origin !== "example") delete kept.example;
       source = fresh;
       pixels = seenBy(given, chosen);
@@ -221,10 +223,11 @@ export default {
       /** @param {Record<string, string>} params */
       show(params) {
         active = true;
-        kept = params;
-        const first = Math.max(0, Math.floor(Number(params.channel)) || 0);
-        const changed = params.layer && (params.layer !== now.layer || first !== now.first);
-        if (changed) Object.assign(now, { layer: params.layer, first });
+        const { layer, channel, ...others } = params;
+        kept = others;
+        const first = Math.max(0, Math.floor(Number(channel)) || 0);
+        const changed = layer && (layer !== now.layer || first !== now.first);
+        if (changed) Object.assign(now, { layer, first });
         if (changed && source) source = ` ${store.get("model")}`; // the same picture once more
         void refresh();
       },

@@ -74,8 +74,7 @@ export default {
     }
 
     function remember() {
-      const { example } = kept;
-      context.remember({ example, target: now.target, map: now.kind === "gradcam" ? null : now.kind, layer: now.layer });
+      context.remember({ ...kept, target: now.target, map: now.kind === "gradcam" ? null : now.kind, layer: now.layer });
     }
     /** What the address holds of other things. @type {Record<string, string>} */
     let kept = {};
@@ -95,8 +94,8 @@ export default {
       if (!possible) return nothing(chosen);
       const fresh = `${picture.id} ${chosen.name}`;
       if (source !== fresh) {
-        if (!source.endsWith(` ${chosen.name}`)) now.layer = source ? null : now.layer; // another network has other layers
-        if (source && !picture.origin.startsWith("example")) delete kept.example;
+        if (source && !source.endsWith(` ${chosen.name}`)) [now.layer, kept] = [null, {}]; // another network has other layers
+        if (source && picture.origin !== "example") delete kept.example;
         source = fresh;
         answer = null;
         if (now.target !== null && !chosen.classes.includes(now.target)) now.target = null;
@@ -105,6 +104,7 @@ export default {
         width.value = String(Math.max(1, Math.round(chosen.size / 5)));
         stage.shape(Number(width.value));
         stage.map.hidden = true;
+        said.textContent = "";
         told(null);
         await prepare(chosen.name);
         if (source !== fresh) return;
@@ -240,10 +240,11 @@ export default {
       /** @param {Record<string, string>} params */
       show(params) {
         active = true;
-        kept = params;
-        if (params.target) now.target = params.target;
-        if (params.layer) now.layer = params.layer;
-        if (params.map in MAPS) now.kind = /** @type {Kind} */ (params.map);
+        const { target: wanted, layer, map: kind, ...others } = params;
+        kept = others;
+        if (wanted) now.target = wanted;
+        if (layer) now.layer = layer;
+        if (kind in MAPS) now.kind = /** @type {Kind} */ (kind);
         void refresh();
       },
       hide() {
