@@ -11,7 +11,7 @@ import numpy as np
 from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.bundle.calibration import LEAST_IMAGES
-from cifarlab.bundle.export import calibrate_run, check_request, new_bundle, write_bundle
+from cifarlab.bundle.export import SITE, calibrate_run, check_request, new_bundle, write_bundle
 from cifarlab.bundle.reexport import export_bundle, find_bundle
 from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
@@ -234,6 +234,7 @@ def export(
     force: bool = False,
     license: str | None = None,
     data_dir: str | Path | None = None,
+    ort_web: str | Path | None = None,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
     note: Note | None = None,
@@ -243,21 +244,21 @@ def export(
     run: a run, or a bundle ("cifar10-fast", "hf://OWNER/NAME" or a folder), which is copied with what `to` adds: "onnx" and "int8"
     add model.onnx and model.int8.onnx. half: large tensors in float16, with what that changes on the run's validation images
     recorded. Temperature, confidence and "unlike the training data" threshold are fitted on validation, never on test. force:
-    replace a bundle that is there; license: SPDX identifier of the weights' licence. Raises UsageError, DataError, RunError,
+    replace a bundle that is there; license: SPDX identifier of the weights' licence. "site" alone writes a page instead, see
+    `cifarlab.sites`; ort_web: the onnxruntime-web that it takes along, which npm fetches otherwise. Raises UsageError, DataError, RunError,
     BundleError or MissingDependencyError; nothing is left then.
     """
     folder, to = Path(output), [to] if isinstance(to, str) else to
+    more: dict[str, Any] = {"half": half, "force": force, "license": license, "note": note}
+    if SITE in to:
+        from cifarlab.sites import export_site  # here: it calls this function for the model
+
+        return export_site(run, folder, to=to, ort_web=ort_web, data_dir=data_dir, device=device, progress=progress, **more)
     if not isinstance(run, Run) and (bundle := find_bundle(run)) is not None:
         where = None if data_dir is None else Path(data_dir)
-        return export_bundle(bundle, folder, to=to, half=half, force=force, license=license, data_dir=where, note=note)
+        return export_bundle(bundle, folder, to=to, data_dir=where, **more)
     check_request(folder, force=force, to=to, license=license)
-    opened = run if isinstance(run, Run) else Run(run)
-    if (state := opened.status.get("state")) != "done":
-        raise RunError(
-            f"{opened.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {opened.path}"
-        )
-    if opened.recipe.model.name.startswith(BASELINE_PREFIX):
-        raise UsageError(f"{opened.path} is a classical baseline: it has no network to export. Give a run of cifarlab train")
+    opened = _finished(run)
     chosen_device = choose_device(device)
     arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
     refuse_other_data(opened.directory, arranged)
@@ -284,6 +285,18 @@ def export(
             progress=progress,
         )
     return folder
+
+
+def _finished(run: str | Path | Run) -> Run:
+    """A run whose network can be exported; raises RunError where it is not done, UsageError for a classical baseline."""
+    opened = run if isinstance(run, Run) else Run(run)
+    if (state := opened.status.get("state")) != "done":
+        raise RunError(
+            f"{opened.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {opened.path}"
+        )
+    if opened.recipe.model.name.startswith(BASELINE_PREFIX):
+        raise UsageError(f"{opened.path} is a classical baseline: it has no network to export. Give a run of cifarlab train")
+    return opened
 
 
 def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Predictor:

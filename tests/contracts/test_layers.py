@@ -22,7 +22,7 @@ LAYER_3 = {"plan", "build"}
 LAYER_4 = {"baselines", "training", "evaluation", "explain", "bundle"}
 LAYER_5 = {"experiments", "figures"}
 LAYER_6 = {"reports", "serve", "estimator"}
-TOP = {"teaching", "classical", "api", "comparison", "reproduction", "sweeps", "__init__", "__main__"}
+TOP = {"teaching", "classical", "api", "comparison", "reproduction", "sweeps", "sites", "__init__", "__main__"}
 BELOW_CLI = LAYER_0 | LAYER_1 | LAYER_2 | LAYER_3 | LAYER_4 | LAYER_5 | LAYER_6 | TOP
 
 # What each module or package of cifarlab may import of the others (itself is always allowed).

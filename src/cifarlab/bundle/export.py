@@ -37,6 +37,7 @@ LEAST_VALUES: Final = 4096  # of a tensor that is stored in half precision
 BATCH: Final = 250
 RANGE_IMAGES: Final = 500  # that int8 takes the ranges of activations from
 FORMATS: Final = ("onnx", "int8")
+SITE: Final = "site"  # no format of a bundle, but a page: see cifarlab.sites
 LICENSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _TRAINED_WITH: Final = ("cifarlab", "torch", "numpy", "python", "processor", "device", "threads", "precision", "git_revision")
 Images = NDArray[np.uint8]
@@ -106,7 +107,7 @@ def _holds_bundle(folder: Path) -> bool:
 
 def check_request(output: Path, *, force: bool, to: Sequence[str], license: str | None) -> None:
     """Raise UsageError with every problem of an export's request, MissingDependencyError without ONNX where that is asked for."""
-    problems = [unknown("format", name, FORMATS) for name in to if name not in FORMATS]
+    problems = [unknown("format", name, (*FORMATS, SITE)) for name in to if name not in FORMATS]
     if license is not None and not LICENSE.fullmatch(license):
         problems.append(f"licence {license!r}: give an SPDX identifier such as apache-2.0, mit or cc-by-4.0")
     try:

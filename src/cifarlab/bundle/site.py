@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cifarlab.bundle.card import CARD
 from cifarlab.bundle.manifest import ONNX, is_bundle, read_description, read_verified
+from cifarlab.bundle.onnx_engine import require_onnx
 from cifarlab.bundle.ort_web import ORT_WEB, SCRIPT, WASM, Package, find_package, packed, read_package
 from cifarlab.bundle.site_text import HEADERS, LICENSE, readme
 from cifarlab.errors import CifarlabError, RunError, UsageError
@@ -89,6 +90,7 @@ def write_site(
     _require_onnx(bundle, description)
     model = read_verified(bundle, description, ONNX)
     if description["tta"] == "selective":
+        require_onnx("a site of a model with selective views")
         from cifarlab.bundle.site_graph import with_choice  # here: it needs ONNX
 
         model = with_choice(model)
@@ -177,10 +179,12 @@ def _index(text: str, description: Mapping[str, Any]) -> str:
 
 
 def _examples(page: Path, classes: list[str]) -> list[dict[str, Any]]:
-    """The project's own pictures of `classes`, in the order of these."""
+    """The project's own pictures of `classes`, in the order of these; where there is one of each, also what belongs to none."""
     listed = json.loads((page / "examples" / "index.json").read_text(encoding="utf-8"))
     by_label = {each["label"]: each for each in listed}
     chosen = [by_label[label] for label in classes if label in by_label]
+    if len(chosen) == len(classes):
+        chosen += [each for each in listed if each["label"] is None]  # something that is none of them
     return [
         {"name": each["name"], "label": each["label"], "origin": "drawn for cifarlab", "url": f"page/examples/{each['file']}"}
         for each in chosen
@@ -197,7 +201,7 @@ def _facts(description: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str,
     return {
         "format": FORMAT,
         **{key: description.get(key) for key in _FIELDS},
-        "input": {key: description["input"][key] for key in ("size", "resize")},
+        "input": {key: description["input"][key] for key in ("size", "resize", "center_crop", "color")},
         "dataset": (description.get("dataset") or {}).get("name"),
         "calibration": calibration,
         "site": dict(site),

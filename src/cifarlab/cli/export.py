@@ -14,13 +14,26 @@ def export(
     run: Annotated[
         str, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run such as runs/demo; or a bundle, shipped name or hf://OWNER/NAME.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle to; new or empty.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle or site to; new or empty.")],
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="onnx|int8", help="Add ONNX (int8: both fp32 and int8); may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="onnx|int8|site",
+            help="Add ONNX (int8: both fp32 and int8); may be repeated. site: a page for any static host instead of a bundle.",
+        ),
     ] = None,
     half: Annotated[bool, typer.Option("--half/--no-half", help="Store large tensors in half precision, or all in full.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle, or a site, that is there.")] = False,
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Licence of the weights, such as apache-2.0.")] = None,
+    ort_web: Annotated[
+        Path | None,
+        typer.Option(
+            "--ort-web",
+            metavar="FILE",
+            help="For a site: the .tgz or folder of onnxruntime-web. Without it: CIFARLAB_ORT_WEB, else npm fetches it.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -28,7 +41,8 @@ def export(
 ) -> None:
     """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder.
 
-    A bundle is copied, with what --to adds: cifarlab export cifar10-fast --to onnx -o my-model.
+    A bundle is copied, with what --to adds: cifarlab export cifar10-fast --to onnx -o my-model. With --to site the model
+    runs in the visitor's browser: cifarlab export cifar10-fast --to site -o site.
     """
     use_threads(threads)
     from cifarlab import api
@@ -45,16 +59,38 @@ def export(
             force=force,
             license=license,
             data_dir=data_dir,
+            ort_web=ort_web,
             device=device,
             progress=progress,
             note=note,
         )
+    if "site" in (to or ()):
+        return _tell_of_site(folder, as_json=as_json)
     description = read_description(folder)
     if as_json:
         write_json_out({"bundle": str(folder), **description})
     else:
         _print_summary(folder, description)
     note(f"next: cifarlab predict --model {folder} IMAGE...")
+
+
+def _tell_of_site(folder: Path, *, as_json: bool) -> None:
+    """Where it is, how large, and how to look at it."""
+    import json
+    import shlex
+
+    from cifarlab.cli.terminal import note, write_json_out, write_table
+
+    facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    if as_json:
+        write_json_out({"site": str(folder), "bytes": sizes, **facts})
+    else:
+        files = facts["site"]["files"]
+        rows = [("site", f"{folder} ({sum(sizes.values()) / 1e6:.1f} MB, {len(sizes)} files)"), ("model", facts["name"])]
+        rows += [(name, f"{file['path']} ({file['download'] / 1e6:.1f} MB)") for name, file in files.items()]
+        write_table(["", ""], rows)
+    note(f"next: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}, then open http://127.0.0.1:8000")
 
 
 def _print_summary(folder: Path, description: dict[str, Any]) -> None:

@@ -77,7 +77,9 @@ function modelInAddress() {
   return store.get("models").length > 1 ? { model: store.get("model") } : {};
 }
 
-document.querySelector("#app")?.replaceChildren(header({ config, store, tabs: router.tabs }), offline(store, check), panelArea, noticeArea);
+const above = [header({ config, store, tabs: router.tabs }), offline(store, check)];
+if (config.backend === "onnx") above.push((await import("./widgets/downloading.js")).downloading(model));
+document.querySelector("#app")?.replaceChildren(...above, panelArea, noticeArea);
 arriving({ receive, fail });
 router.start();
 await begin();

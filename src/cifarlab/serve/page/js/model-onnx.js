@@ -27,7 +27,7 @@ export function createModel() {
     const urls = Object.fromEntries(Object.entries(found.site.files).map(([name, file]) => [name, new URL(file.path, base).href]));
     const views = found.calibration?.views ?? {};
     const selective = found.tta === "selective" ? { temperature: views.flip.temperature, confidence: views.selective.confidence } : null;
-    worker.start({ urls, sizes: found.site.files, input: found.input, views: found.tta, selective }, progress.set).catch(() => {}); // predict tells
+    worker.start({ urls, sizes: found.site.files, input: found.input, views: found.tta, selective }, progress.set).catch(() => progress.set({ done: true })); // predict tells why
     return found;
   }
 
@@ -44,8 +44,10 @@ export function createModel() {
     kind: "onnx",
     onProgress: progress.on,
     async list() {
-      const { name, classes, input, tta, calibration } = await load();
-      return [{ name, classes, size: input.size, resize: input.resize, views: tta, unlike: calibration !== null, explain: false }];
+      const { name, classes, input, tta, calibration, metrics } = await load();
+      const isCalibrated = calibration?.views[tta] !== undefined;
+      const accuracy = metrics?.test?.accuracy ?? null;
+      return [{ name, classes, ...input, views: tta, unlike: isCalibrated, calibrated: isCalibrated, explain: false, engine: "onnx", accuracy }];
     },
     async examples() {
       return (await load()).site.examples;
