@@ -158,7 +158,7 @@ function differences() {
     more.hidden = labels.length <= SHOWN;
     more.textContent = all ? `Show the first ${SHOWN}` : `Show all ${labels.length} classes`;
   }
-  return { element: h("div", null, h("div", { class: "scroll" }, table), more), update };
+  return { element: h("div", null, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Probabilities of both models" }, table), more), update };
 }
 
 /** @param {string} label @param {(number | undefined)[]} pair undefined where a model does not have the class */

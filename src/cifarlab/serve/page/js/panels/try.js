@@ -26,7 +26,8 @@ export default {
       camera.stop();
       context.reopen(picture);
     });
-    const waiting = h("div", { class: "drop-hint", dataset: { testid: "empty" } }, h("p", null, "Drop a picture here, paste one, or choose one."));
+    const noExamples = h("p", { class: "small", hidden: true }, "There are no examples: no pictures of this model's classes are at hand.");
+    const waiting = h("div", { class: "drop-hint", dataset: { testid: "empty" } }, h("p", null, "Drop a picture here, paste one, or choose one."), noExamples);
     const hint = h("p", { class: "muted small" }, "or drop or paste one anywhere on this page");
     const choose = () => (camera.stop(), context.pick());
     const actions = h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: choose }, "Choose a picture"), camera.button, camera.keep, hint);
@@ -47,9 +48,11 @@ export default {
       const picture = store.get("picture");
       const model = store.chosen();
       waiting.hidden = Boolean(picture) || store.get("busy") || camera.running();
-      view.element.hidden = !waiting.hidden ? true : !picture && !camera.running();
+      view.element.hidden = !picture && !camera.running();
+      element.classList.toggle("without-picture", !waiting.hidden);
+      answer.element.hidden = !waiting.hidden && !store.get("problem");
       if (camera.running()) return;
-      if (picture && model) view.show(picture, model);
+      if (picture && model) view.show(picture, model, store.get("busy"));
       answer.update(picture, store.get("prediction"));
       examples.mark(picture?.origin === "example" ? picture.name : null);
       recent.update(store.get("history"), picture);
@@ -59,6 +62,7 @@ export default {
       const found = store.get("examples") ?? [];
       examples.update(found);
       exampleArea.hidden = !found.length;
+      noExamples.hidden = Boolean(found.length) || store.get("examples") === null;
       examples.mark(store.get("picture")?.origin === "example" ? store.get("picture").name : null);
     }
     store.on(["picture", "prediction", "problem", "busy", "model", "history"], draw);

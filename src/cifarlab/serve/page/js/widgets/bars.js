@@ -44,6 +44,8 @@ export function bars({ top = 5, onpick, label = "Probabilities" } = {}) {
     const placeholders = present ? [] : [...Array(top)].map(() => h("li", { class: "bar placeholder" }, h("span", { class: "bar-label" }), h("span", { class: "bar-track" }), h("span", { class: "bar-value" })));
     const same = items.length === list.children.length && items.every((item, index) => list.children[index] === item);
     if (!same) replace(list, items, placeholders);
+    // As wide as the longest name needs, within what the style allows.
+    list.style.setProperty("--label", `${Math.max(6, ...shown.map(({ label: name }) => name.length))}ch`);
     more.hidden = count <= top;
     more.textContent = all ? `Show the first ${top}` : `Show all ${count} classes`;
   }

@@ -3,6 +3,7 @@
 
 import { h, replace } from "../dom.js";
 import { drawPixels, fitted } from "../fitted.js";
+import { keptPart } from "../resize.js";
 
 /**
  * sight(fail) -> { element, show(picture, model), live(video, pixels, model) }. `pixels` of `live` are drawn at once.
@@ -37,10 +38,17 @@ export function sight(fail) {
     crop.style.setProperty("--side", `${100 * share}%`);
   }
 
+  /** @param {any} picture @param {any} model */
+  function roughly({ bitmap }, model) {
+    const { left, top, width, height } = keptPart(bitmap.width, bitmap.height, model.resize);
+    canvas.width = canvas.height = model.size;
+    canvas.getContext("2d")?.drawImage(bitmap, left, top, width, height, 0, 0, model.size, model.size);
+  }
+
   return {
     element,
-    /** @param {any} picture @param {any} model */
-    show(picture, model) {
+    /** @param {any} picture @param {any} model @param {boolean} [isBusy] whether its answer is awaited */
+    show(picture, model, isBusy = false) {
       if (image.src !== picture.url) image.src = picture.url;
       if (!frame.contains(image)) replace(frame, image, crop);
       image.alt = picture.label ? `${picture.name}: ${picture.label}` : picture.name;
@@ -50,6 +58,8 @@ export function sight(fail) {
       name.title = picture.name;
       outline(picture.width, picture.height, model);
       caption(model);
+      // A large picture takes a moment, which the answer must not wait for: until then a rough view is shown.
+      if (isBusy && picture.bitmap.width !== picture.width) return roughly(picture, model);
       fitted(picture, model).then((pixels) => image.src === picture.url && drawPixels(canvas, pixels, model), fail);
     },
     /** @param {HTMLVideoElement} video @param {any} pixels @param {any} model */
