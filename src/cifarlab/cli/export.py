@@ -9,31 +9,34 @@ import typer
 
 from cifarlab.cli.options import AsJson, DataDir, Device, Threads, use_threads
 
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        metavar="onnx|int8|site",
+        help="Add ONNX (int8: both fp32 and int8); may be repeated. site: a page for any static host instead of a bundle.",
+    ),
+]
+OrtWeb = Annotated[
+    Path | None,
+    typer.Option(
+        "--ort-web",
+        metavar="FILE",
+        help="For a site: the .tgz or folder of onnxruntime-web. Without it: CIFARLAB_ORT_WEB, else npm fetches it.",
+    ),
+]
+
 
 def export(
     run: Annotated[
         str, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run such as runs/demo; or a bundle, shipped name or hf://OWNER/NAME.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the bundle or site to; new or empty.")],
-    to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--to",
-            metavar="onnx|int8|site",
-            help="Add ONNX (int8: both fp32 and int8); may be repeated. site: a page for any static host instead of a bundle.",
-        ),
-    ] = None,
+    to: To = None,
     half: Annotated[bool, typer.Option("--half/--no-half", help="Store large tensors in half precision, or all in full.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle, or a site, that is there.")] = False,
     license: Annotated[str | None, typer.Option("--license", metavar="SPDX", help="Licence of the weights, such as apache-2.0.")] = None,
-    ort_web: Annotated[
-        Path | None,
-        typer.Option(
-            "--ort-web",
-            metavar="FILE",
-            help="For a site: the .tgz or folder of onnxruntime-web. Without it: CIFARLAB_ORT_WEB, else npm fetches it.",
-        ),
-    ] = None,
+    ort_web: OrtWeb = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     threads: Threads = None,
