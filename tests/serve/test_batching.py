@@ -32,6 +32,9 @@ class HeldEngine:
         self._open = threading.Event()
         self._open.set()
 
+    def split_over(self, threads: int) -> None:
+        pass
+
     def hold(self) -> None:
         self.entered.clear()
         self._open.clear()
@@ -199,12 +202,13 @@ def test_before_its_first_inference_a_model_is_not_ready(engine: HeldEngine) -> 
     service.stop()
 
 
-def test_a_model_that_fails_at_its_first_inference_stays_unready(engine: HeldEngine, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_fails_at_its_first_inference_stays_unready_and_says_why(engine: HeldEngine) -> None:
     engine.failure = RuntimeError("no memory")
     service = started(engine)
+    assert service.failure is None or "no memory" in service.failure
     service.stop()
     assert not service.models["held"].batcher.ready
-    assert "first inference failed" in caplog.text
+    assert service.failure == "model 'held' failed at its first inference: no memory"
 
 
 def test_a_failing_inference_is_told_and_the_next_one_works(service: Service, engine: HeldEngine, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,9 +19,11 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from asking import Client
 from fastapi import FastAPI
-from small_models import CLASSES, encoded, load, picture
+from safetensors.torch import load_file, save_file
+from small_models import CLASSES, encoded, load, picture, write_model
 
 from cifarlab.cli.main import main
 from cifarlab.errors import UsageError
@@ -302,4 +304,17 @@ def test_without_the_extra_the_install_line_is_told(folders: dict[str, Path]) ->
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "pip install 'cifarlab[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_answer_ends_the_server_with_one_plain_error(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "broken")
+    file = folder / "weights" / "last.safetensors"
+    huge = {name: torch.full_like(value, 1e38) if value.is_floating_point() else value for name, value in load_file(file).items()}
+    save_file(huge, file)
+    done = subprocess.run([*COMMAND, str(folder)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "error: model 'broken' failed at its first inference: the model gives values that are not finite" in " ".join(
+        done.stderr.split()
+    )
     assert "Traceback" not in done.stderr

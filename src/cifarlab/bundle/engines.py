@@ -24,6 +24,10 @@ class Engine(Protocol):
         """uint8 [B, size, size, 3] -> logits float32 [B, K], averaged over `views`: "none", "flip", "six" or "moved", the rest of "six"."""
         ...
 
+    def split_over(self, threads: int) -> None:
+        """From now on share a batch out among `threads` threads, each of which computes on one core; for servers."""
+        ...
+
 
 def open_engine(name: str, folder: Path, description: Mapping[str, Any], *, device: Any = "auto") -> Engine:
     """The engine `name` with the weights of `folder`; raises UsageError for an unknown name, BundleError for damaged files."""

@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,10 +65,11 @@ class OnnxEngine:
         given = self._model.graph.output[0].type.tensor_type.shape.dim
         if not given or given[-1].dim_value != self._classes:
             raise _damaged(f"it gives {given[-1].dim_value if given else 0} classes and the bundle has {self._classes}")
-        self._sessions: dict[tuple[str, str], onnxruntime.InferenceSession] = {}
+        self._sessions: dict[tuple[str, str, int], onnxruntime.InferenceSession] = {}
+        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self.prepare = _as_is if self.preprocessing else _outside(description)
-        self._session(LOGITS, self.views[0])  # what the runtime refuses is refused now
+        self._session(LOGITS, self.views[0], self.threads)  # what the runtime refuses is refused now
 
     @classmethod
     def open(cls, name: str, folder: Path, description: Mapping[str, Any], *, device: object = "auto") -> OnnxEngine:
@@ -108,28 +110,43 @@ class OnnxEngine:
         """Version of the standard operators that the graph is written in."""
         return next(int(each.version) for each in self._model.opset_import if each.domain in STANDARD)
 
+    def split_over(self, threads: int) -> None:
+        """From now on share the images of a batch out among `threads` threads, each of which computes on one core.
+
+        For servers, where other work takes a core now and then: the runtime's own threads wait for the slowest after every operation.
+        A lone image is computed by all of the runtime's threads as before: then there is no other work.
+        """
+        if threads > 1:
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
+
     def logits(self, images: NDArray[np.uint8], *, views: str) -> NDArray[np.float32]:
         """See `Engine.logits`. Raises UsageError for views that the graph does not hold."""
         if views not in self.views:
             raise UsageError(
                 f"the bundle's ONNX file holds {' and '.join(self.views)} as views, not {views!r}. Use --engine torch for that"
             )
+        if self._pool is None or len(images) < 2:
+            return self._logits(images, views=views, threads=self.threads)
+        pieces = np.array_split(images, min(len(images), self.threads * (1 if len(images) <= 8 * self.threads else 2)))
+        return np.concatenate(list(self._pool.map(lambda piece: self._logits(piece, views=views, threads=1), pieces)))
+
+    def _logits(self, images: NDArray[np.uint8], *, views: str, threads: int) -> NDArray[np.float32]:
         if views == self.views[0]:
-            return self._run(LOGITS, images, views=views)
+            return self._run(LOGITS, images, views=views, threads=threads)
         # One, two or four of the graph's views, which count the same.
-        found = self._run(VIEW_LOGITS, images, views=views)
+        found = self._run(VIEW_LOGITS, images, views=views, threads=threads)
         averaged: NDArray[np.float32] = found.reshape(_count(views), len(images), self._classes).mean(axis=0)
         return averaged
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 [B, size, size, 3] -> float32 [B, K]: the graph's own output, for its own views and temperature."""
-        return self._run(PROBABILITIES, images, views=self.views[0])
+        return self._run(PROBABILITIES, images, views=self.views[0], threads=self.threads)
 
-    def _run(self, output: str, images: NDArray[np.uint8], *, views: str) -> NDArray[np.float32]:
+    def _run(self, output: str, images: NDArray[np.uint8], *, views: str, threads: int) -> NDArray[np.float32]:
         rows = len(images) * (_count(views) if output == VIEW_LOGITS else 1)
         if not rows:
             return np.zeros((0, self._classes), dtype=np.float32)
-        session = self._session(output, views)
+        session = self._session(output, views, threads)
         try:
             found: NDArray[np.float32] = session.run(None, {INPUTS[self.preprocessing]: self.prepare(images)})[0]
         except Exception as error:  # the runtime's errors have no common base below Exception
@@ -138,13 +155,13 @@ class OnnxEngine:
             raise _damaged(f"it gave {found.dtype} {list(found.shape)}, not float32 {[rows, self._classes]}")
         return found
 
-    def _session(self, output: str, views: str) -> onnxruntime.InferenceSession:
+    def _session(self, output: str, views: str, threads: int) -> onnxruntime.InferenceSession:
         """The session that gives `output` from `views` alone: what the graph holds beside them is not computed."""
         with self._lock:
-            if (output, views) not in self._sessions:
+            if (output, views, threads) not in self._sessions:
                 content = cut_graph(self._model, output=output, views=None if views == self.views[0] else PLACES[views])
-                self._sessions[output, views] = open_session(content, threads=self.threads)
-            return self._sessions[output, views]
+                self._sessions[output, views, threads] = open_session(content, threads=threads)
+            return self._sessions[output, views, threads]
 
     def _check_input(self) -> bool:
         """Whether pixels as stored are the graph's input; raises BundleError where it fits neither."""

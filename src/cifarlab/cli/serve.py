@@ -113,7 +113,6 @@ def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predi
     import torch
 
     from cifarlab import api
-    from cifarlab.bundle.torch_engine import TorchEngine
     from cifarlab.errors import BundleError, UsageError
 
     threads = torch.get_num_threads()
@@ -122,8 +121,7 @@ def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predi
     for name, model in named.items():
         try:
             loaded[name] = predictor = api.load(model, device=device, engine=engine)
-            if isinstance(predictor.engine, TorchEngine):
-                predictor.engine.split_over(threads)
+            predictor.engine.split_over(threads)
         except (UsageError, BundleError) as error:
             problems.append(error)
     if len(problems) == 1:

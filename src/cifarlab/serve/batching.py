@@ -79,11 +79,12 @@ class Batcher:
         self._seconds_per_image = 0.01  # a running mean; what Retry-After is reckoned from
         self.reserved = 0
         self.ready = False
+        self.failed: Exception | None = None  # what the first inference ended with: the model never becomes ready then
         self._thread = threading.Thread(target=self._run, name=f"inference {name}", daemon=True)
 
-    def start(self, warm_up: Images, views: str) -> None:
-        """Start the thread; it is ready after its first inference, which is slower than all that follow."""
-        self._warm_up = (warm_up, views)
+    def start(self, warm_up: Callable[[], object]) -> None:
+        """Start the thread; it is ready after `warm_up`, its first inferences, which are slower than all that follow."""
+        self._warm_up = warm_up
         self._thread.start()
 
     def stop(self, *, timeout: float = 10.0) -> None:
@@ -109,6 +110,11 @@ class Batcher:
         finally:
             self.reserved -= slot.images
 
+    def check_room(self) -> None:
+        """Raise RefusedError (429) where the queue is full: before a body is read for nothing."""
+        self.reserve(1, asked=1)
+        self.reserved -= 1
+
     def reserve(self, images: int, *, asked: int) -> None:
         """Room for `images` more of a request with `asked` images in all; raises as `Slot.grow`."""
         # Only the event loop's thread counts, so no lock is needed.
@@ -131,10 +137,10 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            self._predict(*self._warm_up)
+            self._warm_up()
             self.ready = True
-        except Exception:  # stays unready, and says so to every client
-            log.exception("the model's first inference failed")
+        except Exception as error:  # stays unready, and says so to every client until the server ends
+            self.failed = error
             return
         while jobs := self._take():
             # Clients that have left, and requests past their deadline, cost no inference.

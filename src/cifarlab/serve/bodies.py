@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from email.message import Message
 from typing import TYPE_CHECKING
 
@@ -37,8 +39,48 @@ def check_length(scope: Scope, *, limit: int) -> None:
         raise _too_long(limit)
 
 
-async def read_body(receive: Receive, *, limit: int, seconds: float) -> bytes:
-    """All of a body; raises RefusedError: 413 beyond `limit` bytes, 408 when it takes longer than `seconds`, 499 when it ends early."""
+class Budget:
+    """Bytes of bodies that a server holds at a time, arrived and not yet answered. Only the event loop's thread counts."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Share]:
+        """One body's part of it while the block lasts."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.held -= share.held
+
+
+class Share:
+    """What one body holds of a budget: what has arrived of it, not what its headers say."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.held = 0
+
+    def grow(self, length: int) -> None:
+        """Hold `length` more bytes; raises RefusedError (429) where the server holds too many already."""
+        if self._budget.held + length > self._budget.limit:
+            raise RefusedError(
+                429,
+                f"too many requests: their bodies hold {self._budget.held:,} bytes, at most {self._budget.limit:,} are kept. "
+                "Try again in 1 s, or send smaller images",
+                headers={"Retry-After": "1", "Connection": "close"},
+            )
+        self._budget.held += length
+        self.held += length
+
+
+async def read_body(receive: Receive, *, limit: int, seconds: float, share: Share | None = None) -> bytes:
+    """All of a body; raises RefusedError: 413 beyond `limit` bytes, 408 when it takes longer than `seconds`, 499 when it ends early.
+
+    share: what it holds of the server's budget grows with what arrives (429).
+    """
     parts: list[bytes] = []
     length = 0
     try:
@@ -51,6 +93,8 @@ async def read_body(receive: Receive, *, limit: int, seconds: float) -> bytes:
                 length += len(parts[-1])
                 if length > limit:
                     raise _too_long(limit)
+                if share is not None:
+                    share.grow(len(parts[-1]))
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:

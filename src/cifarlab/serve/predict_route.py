@@ -46,11 +46,13 @@ def predict_router(service: Service) -> APIRouter:
         chosen = views or served.views
         served.check_views(chosen)
         limits = service.limits
-        with served.batcher.slot():
-            body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline)
+        served.batcher.check_room()
+        with service.bodies.share() as share:
+            body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline, share=share)
             content_type = header(request.scope, b"content-type") or ""
             work = functools.partial(decode_image, served, body, content_type, max_pixels=limits.max_pixels)
-            predicted = await service.infer(served, work, views=chosen, receive=request.receive)
+            with served.batcher.slot():  # only now: who sends slowly holds no place in the queue
+                predicted = await service.infer(served, work, views=chosen, receive=request.receive)
         return json_response(_answer(served, predicted, top_k=top_k, views=chosen))
 
     return router

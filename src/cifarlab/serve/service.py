@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,13 +13,16 @@ import numpy as np
 from starlette.types import Receive
 
 from cifarlab.bundle import Predicted, Predictor
+from cifarlab.bundle.selective import REST, SELECTIVE
 from cifarlab.errors import ImageError, ImageFormatError, ImageSizeError, UsageError, unknown
 from cifarlab.serve.batching import Batcher, Images, Job
+from cifarlab.serve.bodies import Budget
 from cifarlab.serve.limits import Limits
 from cifarlab.serve.refusal import CLIENT_GONE, RefusedError
 from cifarlab.serve.telemetry import Telemetry
 
 T = TypeVar("T")
+WARM_UP = 16  # images at most
 VERSION = "1"  # a served model is fixed for the server's life, so there is one version of it
 
 
@@ -45,6 +49,14 @@ class ServedModel:
         if views not in self.predictor.views:
             raise RefusedError(422, f"model {self.name!r}: " + unknown("views", views, self.predictor.views))
 
+    def warm_up(self, *, batch: int) -> None:
+        """Infer a lone image and a batch, with all views that the default may need: what is made at first use is made."""
+        for count in sorted({1, batch}):
+            images = np.zeros((count, self.predictor.size, self.predictor.size, 3), dtype=np.uint8)
+            self.predictor.predict_arrays(list(images), tta=self.views, batch_size=count)
+            if self.views == SELECTIVE:  # black may be sure
+                self.predictor.engine.logits(images, views=REST)
+
     @property
     def judges_likeness(self) -> bool:
         """Whether it can tell images that are unlike its training data."""
@@ -69,6 +81,7 @@ class Service:
             name: ServedModel(name, predictor, views=views or predictor.tta, limits=self.limits, telemetry=self.telemetry)
             for name, predictor in models.items()
         }
+        self.bodies = Budget(max(self.limits.bodies, self.limits.max_bytes))
         self.draining = False
         self.in_flight = 0  # requests begun and not yet answered, of any route
         self.refused = 0
@@ -77,8 +90,7 @@ class Service:
     def start(self) -> None:
         """Start each model's thread; they become ready after their first inference."""
         for model in self.models.values():
-            size = model.predictor.size
-            model.batcher.start([np.zeros((size, size, 3), dtype=np.uint8)], model.views)
+            model.batcher.start(functools.partial(model.warm_up, batch=min(self.limits.batch, WARM_UP)))
 
     def stop(self) -> None:
         """Answer what is queued and end the threads."""
@@ -98,6 +110,14 @@ class Service:
     def ready(self) -> bool:
         """Whether every model answers and the server takes requests."""
         return not self.draining and all(model.batcher.ready for model in self.models.values())
+
+    @property
+    def failure(self) -> str | None:
+        """Why a model will never answer, None while all of them do or still may."""
+        for model in self.models.values():
+            if (error := model.batcher.failed) is not None:
+                return f"model {model.name!r} failed at its first inference: {str(error).strip() or type(error).__name__}"
+        return None
 
     def model(self, name: str | None, *, version: str | None = None) -> ServedModel:
         """The model of that name, without one the first; raises RefusedError (404) where there is none such."""
@@ -126,13 +146,20 @@ class Service:
         gone = asyncio.ensure_future(_watch(receive, job))
         self._decoders.submit(_prepare_and_queue, job, prepare, model.batcher)
         try:
-            async with asyncio.timeout(self.limits.deadline):
+            async with self.deadline():
                 return await job.future
-        except TimeoutError:
-            raise RefusedError(504, f"no answer within {self.limits.deadline:g} s: the server is busy. Try again later") from None
         finally:
             gone.cancel()
             job.future.cancel()
+
+    @contextlib.asynccontextmanager
+    async def deadline(self) -> AsyncIterator[None]:
+        """Time for an answer: RefusedError (504) where the block lasts longer."""
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                yield
+        except TimeoutError:
+            raise RefusedError(504, f"no answer within {self.limits.deadline:g} s: the server is busy. Try again later") from None
 
     async def aside(self, work: Callable[[], T]) -> T:
         """The result of `work`, done by a decoding thread: what would hold up the event loop."""

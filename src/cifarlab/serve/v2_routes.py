@@ -123,11 +123,14 @@ async def _infer(service: Service, request: Request, name: str, version: str | N
     model = service.ready_model(name, version=version)
     request.scope[MODEL] = model.name
     limits = service.limits
-    with model.batcher.slot() as slot:
-        body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline)
-        parsed = await service.aside(functools.partial(_parse, model, body, header(request.scope, HEADER_LENGTH.encode())))
-        slot.grow(len(parsed.images))
-        predicted = await service.infer(model, lambda: list(parsed.images), views=model.views, receive=request.receive)
+    model.batcher.check_room()
+    with service.bodies.share() as share:
+        body = await read_body(request.receive, limit=limits.max_bytes, seconds=limits.deadline, share=share)
+        with model.batcher.slot() as slot:  # only now: who sends slowly holds no place in the queue
+            async with service.deadline():
+                parsed = await service.aside(functools.partial(_parse, model, body, header(request.scope, HEADER_LENGTH.encode())))
+                slot.grow(len(parsed.images))
+                predicted = await service.infer(model, lambda: list(parsed.images), views=model.views, receive=request.receive)
     content, headers = format_response(predicted, model=model.name, version=VERSION, outputs=parsed.outputs, identifier=parsed.identifier)
     return Response(content, headers=headers)
 
