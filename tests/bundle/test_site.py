@@ -95,8 +95,11 @@ def test_every_file_that_the_page_names_is_there(onnx_bundle: Path, tmp_path: Pa
     assert "page/js/app.js" in named
     assert all((output / name).is_file() for name in named)
     for script in (output / "page" / "js").rglob("*.js"):
-        for imported in re.findall(r'from "(\.[^"]+)"', script.read_text(encoding="utf-8")):
+        text = script.read_text(encoding="utf-8")
+        for imported in re.findall(r'(?:from|import\() ?"(\.[^"]+)"', text):
             assert (script.parent / imported).is_file(), f"{script.name} imports {imported}"
+        for style in re.findall(r'[\w-]+\.css(?=")', text):
+            assert (output / "page" / "css" / style).is_file(), f"{script.name} shows {style}"
 
 
 def test_page_is_the_servers_but_for_policy_and_config(onnx_bundle: Path, tmp_path: Path, archive: Path, package: Package) -> None:

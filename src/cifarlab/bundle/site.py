@@ -156,7 +156,7 @@ def page_files(page: Path) -> list[str]:
         text = (page / name).read_text(encoding="utf-8")
         for quoted in re.findall(r'["`](\.{1,2}/[\w./-]+\.js)["`]', text):
             waiting.append(os.path.normpath(os.path.join(os.path.dirname(name), quoted)).replace(os.sep, "/"))
-        found |= {f"css/{style}" for style in re.findall(r'"([\w-]+\.css)"', text) if (page / "css" / style).is_file()}
+        found |= {f"css/{style}" for style in re.findall(r'["/]([\w-]+\.css)"', text) if (page / "css" / style).is_file()}
     return sorted(found - {"js/config.js"})
 
 
