@@ -1,6 +1,6 @@
 """What a trained network does with an image: arrays that figures draw."""
 
-from cifarlab.explain.activations import dense_activations, first_filters, layer_activations, layer_names, row_activations
+from cifarlab.explain.activations import dense_activations, first_filters, layer_activations, layer_names
 from cifarlab.explain.convolution import (
     ConvolutionExample,
     PoolingExample,
@@ -13,7 +13,7 @@ from cifarlab.explain.convolution import (
 from cifarlab.explain.gradcam import GradCam, default_layer, grad_cam
 from cifarlab.explain.occlusion import Occlusion, occlusion_map
 from cifarlab.explain.receptive_field import ReceptiveField, receptive_field_of, receptive_fields_of
-from cifarlab.explain.traced import TracedNetwork
+from cifarlab.explain.traced import TracedNetwork, row_activations
 
 __all__ = [
     "ConvolutionExample",

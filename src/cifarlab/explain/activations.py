@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import UsageError, unknown
-from cifarlab.models.summary import LayerRow, traced_layers
 
 BATCH_SIZE = 500  # images at once
 
@@ -104,47 +102,6 @@ def _output(seen: Sequence[object], n: int) -> Tensor:
     if not isinstance(last, Tensor) or last.ndim < 1 or len(last) != n:
         raise ValueError("the output of this layer is not one tensor with a row for each image")
     return last.float().cpu().contiguous()
-
-
-@torch.no_grad()
-def row_activations(
-    model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8], *, layer: str
-) -> tuple[NDArray[np.float32], LayerRow | None]:
-    """Output of a layer as `cifarlab models show` lists it, after the activation that stands in its row, for a few `images`.
-
-    images: uint8 [N, H, W, C] with N at least 1. Returns float32 [N, ...] as `layer_activations` does, and the layer's row. Operations
-    without a module of their own, such as a sum of branches, have rows too. A module that is no row, such as a group of
-    layers, gives its output, and None in place of the row. Raises UsageError for another name, ValueError for other images.
-    """
-    check_images(images)
-    side = int(images.shape[1])
-    graph, rows = traced_layers(model, image_size=preprocess.output_size(side))
-    found = {row.name: (row, node) for row, node in rows}
-    if layer not in found:
-        if layer in layer_names(model):
-            return layer_activations(model, preprocess, images, layer=layer), None
-        raise UsageError(unknown("layer", layer, found, remedy="what they are: cifarlab models show NETWORK"))
-    row, node = found[layer]
-    device = next(model.parameters()).device
-    catcher = _Catcher(graph.eval(), node)
-    with full_float32():
-        catcher.run(preprocess(torch.from_numpy(images).to(device)))
-    return _output([catcher.caught], len(images)).numpy(), row
-
-
-class _Catcher(fx.Interpreter):
-    """Runs a graph and keeps the value of one node, as it is when that was computed."""
-
-    def __init__(self, graph: fx.GraphModule, wanted: fx.Node) -> None:
-        super().__init__(graph)
-        self.wanted = wanted.name
-        self.caught: object = None
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n.name == self.wanted:
-            self.caught = result.clone() if isinstance(result, Tensor) else result
-        return result
 
 
 def first_filters(model: nn.Module, *, layer: str | None = None) -> tuple[str, NDArray[np.float32]]:

@@ -12,8 +12,8 @@ from torch import Tensor, fx, nn
 from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import UsageError, unknown
-from cifarlab.explain.activations import check_images
-from cifarlab.models.summary import Field, LayerRow, traced_fields
+from cifarlab.explain.activations import check_images, layer_activations, layer_names
+from cifarlab.models.summary import Field, LayerRow, traced_layers
 
 
 class TracedNetwork:
@@ -28,7 +28,7 @@ class TracedNetwork:
         self.preprocess = preprocess
         self.size = size
         self.network_size = preprocess.output_size(size)
-        graph, found = traced_fields(model.eval(), image_size=self.network_size)
+        graph, found = traced_layers(model.eval(), image_size=self.network_size)
         self._graph = graph.eval()
         self._nodes = {row.name: node.name for row, node, _ in found}
         # A module that is used several times has its name in several rows: the last is its output.
@@ -63,6 +63,31 @@ class TracedNetwork:
         if not isinstance(watcher.caught, Tensor):
             raise UsageError(f"layer {layer!r} gives several tensors; choose another")
         return watcher.caught, logits
+
+
+def row_activations(
+    model: nn.Module, preprocess: Preprocess, images: NDArray[np.uint8], *, layer: str
+) -> tuple[NDArray[np.float32], LayerRow | None]:
+    """Output of a layer as `cifarlab models show` lists it, after the activation that stands in its row, for a few `images`.
+
+    images: uint8 [N, H, W, C] with N at least 1. Returns float32 [N, ...] as `layer_activations` does, and the layer's row. Operations
+    without a module of their own, such as a sum of branches, have rows too. A module that is no row, such as a group of
+    layers, gives its output, and None in place of the row. The model's mode is as before afterwards. Raises UsageError for another
+    name, ValueError for other images.
+    """
+    check_images(images)
+    modes = {module: module.training for module in model.modules()}
+    try:
+        network = TracedNetwork(model, preprocess, size=int(images.shape[1]))
+        if layer not in network.rows:
+            if layer in layer_names(model):
+                return layer_activations(model, preprocess, images, layer=layer), None
+            raise UsageError(unknown("layer", layer, network.rows, remedy="what they are: cifarlab models show NETWORK"))
+        values, _ = network.run(images, layer=layer)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return values.float().cpu().contiguous().numpy(), network.rows[layer]
 
 
 class _Watcher(fx.Interpreter):

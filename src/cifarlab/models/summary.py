@@ -69,15 +69,9 @@ def summarize_model(model: nn.Module, *, image_size: int = 32) -> list[LayerRow]
     return _summarized(model, image_size)[0].found
 
 
-def traced_layers(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node]]]:
+def traced_layers(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node, Field]]]:
     """`model` as a graph, and each of the rows that `summarize_model` gives with the node whose value is the layer's output, after
-    its activation. Errors as there."""
-    graph, rows = traced_fields(model, image_size=image_size)
-    return graph, [(row, node) for row, node, _ in rows]
-
-
-def traced_fields(model: nn.Module, *, image_size: int = 32) -> tuple[fx.GraphModule, list[tuple[LayerRow, fx.Node, Field]]]:
-    """As `traced_layers`, with where the receptive fields of each layer's positions lie: their Reach, "image" or "unknown".
+    its activation, and where the receptive fields of its positions lie: their Reach, "image" or "unknown". Errors as there.
 
     Other threads may compute with `model` meanwhile."""
     summary, graph = _summarized(model, image_size)
