@@ -69,7 +69,9 @@ async function receive(file, origin) {
   if (["runs", "errors"].includes(router.current())) router.navigate("try");
   // Only Try says what is wrong with a file in its own place.
   else if (!picture && store.get("problem") && router.current() !== "try") fail(new Error(store.get("problem")));
-  if (picture) router.remember(modelInAddress()); // an address that names an example no longer tells the truth
+  if (!picture) return;
+  const { example, ...others } = router.params(); // an address that names an example no longer tells the truth
+  router.remember({ ...others, ...modelInAddress() });
 }
 
 /** The address names the model where there is a choice. */

@@ -17,7 +17,7 @@ export function createRouter({ config, area, fail, context }) {
   /** @param {string} id */
   function tab(id) {
     const attributes = { role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, "aria-selected": "false", tabindex: "-1" };
-    return h("button", { type: "button", ...attributes, dataset: { testid: `tab-${id}` }, onclick: () => navigate(id) }, config.titles[id]);
+    return h("button", { type: "button", ...attributes, dataset: { testid: `tab-${id}`, title: config.titles[id] }, onclick: () => navigate(id) }, config.titles[id]);
   }
 
   /** @param {KeyboardEvent} event */

@@ -125,7 +125,7 @@ export default {
         const described = await explainer.layers(name);
         if (store.get("model") !== name) return;
         const drawn = described.layers.filter((/** @type {any} */ layer) => layer.has_map);
-        replace(layerChoice, drawn.map((/** @type {any} */ layer) => h("option", { value: layer.name }, `${layer.name}, ${layer.shape[0]}×${layer.shape[1]}${layer.name === described.default_layer ? " (last convolution)" : ""}`)));
+        replace(layerChoice, drawn.map((/** @type {any} */ layer) => h("option", { value: layer.name }, `${layer.name}, ${layer.shape[0]}×${layer.shape[1]}${layer.name === described.default_layer ? " (last)" : ""}`)));
         if (!drawn.some((/** @type {any} */ layer) => layer.name === now.layer)) now.layer = null;
         layerChoice.value = now.layer ?? described.default_layer ?? "";
         stage.shape(Number(width.value), described.fill);
@@ -150,7 +150,7 @@ export default {
       const of = (/** @type {any} */ given) => given?.predictions.find((/** @type {any} */ one) => one.label === target())?.probability ?? 0;
       change.hidden = !answer || !first;
       if (answer && first) replace(change, h("strong", null, target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span", { class: "muted" }, `${percent(of(first))} without`));
-      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "one view, or six where that one is not sure" }[/** @type {string} */ (store.chosen()?.views)];
+      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "two views, or six where those are not sure," }[/** @type {string} */ (store.chosen()?.views)];
       views.textContent = averaged === "one view" ? "Maps and probabilities are both of the network on the plain picture." : `The bars average ${averaged} of the picture. Maps are of the network on the plain picture alone.`;
     }
 
