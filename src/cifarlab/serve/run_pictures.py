@@ -54,7 +54,7 @@ class PictureStore:
         try:
             pixels = loading.result(timeout=seconds)
         except NotYetError:
-            raise NotAtHandError("the pictures are being read; they will be here in a moment", loading=True) from None
+            raise NotAtHandError("The pictures are being read; they will be here in a moment.", loading=True) from None
         except DAMAGED as error:
             raise NotAtHandError(f"The pictures of this run are not at hand: {_first_sentence(str(error))} {HOW}") from error
         self._forget_some()

@@ -3,6 +3,7 @@
 
 import { h, percent, replace } from "../dom.js";
 import { latest } from "../latest.js";
+import { command, quoted } from "../widgets/command.js";
 import { pictureGallery } from "../widgets/gallery.js";
 import { confusionMatrix } from "../widgets/matrix.js";
 import { reliabilityDiagram } from "../widgets/reliability.js";
@@ -24,8 +25,8 @@ export default {
     /** @type {any} */
     let confusion = null;
     let rows = 0;
-    /** @type {any} */
-    let timer = 0;
+    /** @type {Record<string, any>} */
+    const timers = { list: 0, pictures: 0 };
     let visible = false;
     const reading = latest();
     const paging = latest();
@@ -81,12 +82,12 @@ export default {
       const { folder, runs } = await api.json("runs");
       const usable = runs.filter((/** @type {any} */ run) => run.test || (run.validation && run.validation.n));
       const unread = runs.some((/** @type {any} */ run) => run.state === "unread");
-      clearTimeout(timer);
-      if (unread && visible) timer = setTimeout(() => void list().catch(context.fail), 200);
+      clearTimeout(timers.list);
+      if (unread && visible) timers.list = setTimeout(() => void list().catch(context.fail), 200);
       if (!usable.length && unread) return;
       waiting.hidden = true;
       empty.hidden = usable.length > 0;
-      bar.hidden = body.hidden = !usable.length && !now.run;
+      bar.hidden = !usable.length && !now.run;
       if (!usable.length && !now.run) return nothing(folder, runs.length);
       usable.sort((/** @type {any} */ a, /** @type {any} */ b) => Number(a.kind === "baseline") - Number(b.kind === "baseline"));
       const options = usable.map((/** @type {any} */ run) => h("option", { value: run.name }, `${run.title} (${run.test ? `test ${share(run.test.value)}` : `validation ${share(run.validation.value)}`})`));
@@ -100,8 +101,9 @@ export default {
 
     /** @param {string | null} folder @param {number} count */
     function nothing(folder, count) {
-      const how = folder === null ? ["Start the server with a folder of runs:", "cifarlab serve --runs DIR"] : count ? ["The runs in this folder have no predictions yet. A finished run gets them with:", `cifarlab evaluate ${folder}/NAME --split test`] : ["Train one first; in seconds, without a download:", "cifarlab train digits"];
-      replace(empty, h("h2", null, "No run has been evaluated"), h("p", null, how[0]), h("p", null, h("code", null, how[1])));
+      const train = `cifarlab train digits${folder === null || folder === "runs" ? "" : ` --runs ${quoted(folder)}`}`;
+      const [words, line] = folder === null ? ["Start the server with a folder of runs:", "cifarlab serve --runs DIR"] : count ? ["The runs in this folder have no predictions yet. A finished run gets them with:", `cifarlab evaluate ${quoted(folder)}/NAME --split test`] : ["Train one first; in seconds, without a download:", train];
+      replace(empty, h("h2", null, "No run has been evaluated"), h("p", null, words), command(line, announce));
     }
 
     /** @param {boolean} anew whether run or split are others */
@@ -128,18 +130,24 @@ export default {
         body.hidden = true;
         bar.hidden = problem.hidden = false;
         headline.textContent = "";
+        drawSplits(["test", "validation"], now.split); // one of them may be sound
         problem.textContent = /** @type {Error} */ (error).message;
       }
     }
 
     function drawHead() {
       runChoice.value = now.run;
-      replace(splitChoice, confusion.splits.map((/** @type {string} */ split) => h("option", { value: split }, `${split} split`)));
-      splitChoice.value = confusion.split;
-      splitChoice.disabled = confusion.splits.length < 2;
+      drawSplits(confusion.splits, confusion.split);
       const { accuracy, n, errors } = confusion;
       replace(headline, h("b", null, share(accuracy.value)), ` right (95 % interval ${range(accuracy)}), ${errors} mistakes in ${n} pictures`);
       announce(headline.textContent ?? "");
+    }
+
+    /** @param {string[]} splits @param {string} chosen */
+    function drawSplits(splits, chosen) {
+      replace(splitChoice, splits.map((split) => h("option", { value: split }, `${split} split`)));
+      splitChoice.value = chosen || splits[0];
+      splitChoice.disabled = splits.length < 2;
     }
 
     function drawMatrix() {
@@ -156,7 +164,7 @@ export default {
 
     /** A page of predictions. @param {boolean} add */
     async function page(add) {
-      const query = { split: now.split, true: now.true, predicted: now.predicted, sort: now.sort, offset: add ? rows : 0, limit: PAGE };
+      const query = { split: confusion.split, true: now.true, predicted: now.predicted, sort: now.sort, offset: add ? rows : 0, limit: PAGE };
       const found = await paging((signal) => api.json(`runs/${encodeURIComponent(now.run)}/errors`, { query, signal }));
       if (!found) return;
       rows = query.offset + found.rows.length;
@@ -168,8 +176,8 @@ export default {
       note.textContent = found.pictures_note ?? "";
       gallery.update(found.rows, add);
       more.hidden = rows >= found.total;
-      clearTimeout(timer);
-      if (found.pictures === "loading" && visible) timer = setTimeout(() => void page(false).catch(context.fail), 1000);
+      clearTimeout(timers.pictures);
+      if (found.pictures === "loading" && visible) timers.pictures = setTimeout(() => void page(false).catch(context.fail), 1000);
     }
 
     /** @param {number} total */
@@ -190,7 +198,8 @@ export default {
         const came = !visible;
         visible = true;
         const before = { ...now };
-        if (params.run) Object.assign(now, { run: [params.run].flat()[0], split: params.split ?? "", true: params.true, predicted: params.predicted, sort: params.sort in SORTS ? params.sort : "confident" });
+        const given = Object.fromEntries(Object.entries(params).map(([key, value]) => [key, [value].flat()[0]]));
+        if (given.run) Object.assign(now, { run: given.run, split: given.split ?? (given.run === now.run ? now.split : ""), true: given.true, predicted: given.predicted, sort: given.sort in SORTS ? given.sort : "confident" });
         const other = before.run !== now.run || (now.split && before.split !== now.split);
         if (now.run && (other || !confusion || before.true !== now.true || before.predicted !== now.predicted || before.sort !== now.sort)) void load(Boolean(other));
         else if (came) gallery.resume();
@@ -198,7 +207,8 @@ export default {
       },
       hide() {
         visible = false;
-        clearTimeout(timer);
+        clearTimeout(timers.list);
+        clearTimeout(timers.pictures);
         gallery.pause();
         reading.cancel();
         paging.cancel();

@@ -3,6 +3,7 @@
 
 import { h, replace } from "../dom.js";
 import { COLORS, lineChart, mark } from "../widgets/chart.js";
+import { command, quoted } from "../widgets/command.js";
 import { commands, differences, heads } from "../widgets/run-details.js";
 import { runsTable } from "../widgets/runs-table.js";
 
@@ -59,7 +60,9 @@ export default {
       clearTimeout(timer);
       try {
         listed = await api.json("runs");
+        const first = body.hidden;
         drawTable();
+        if (first && chosen.size) table.reveal([...chosen.keys()][0]);
         if (!touched && !chosen.size) chooseFirst();
         // One that was resumed, say.
         for (const { name, state } of listed.runs) if (state === "running" && chosen.get(name)?.run && chosen.get(name)?.run.state !== "running") void read(name).then(drawChosen);
@@ -86,9 +89,10 @@ export default {
     }
 
     function nothing() {
-      if (listed.folder === null) return [h("h2", null, "No folder of runs"), h("p", null, "Start the server where the folder ", h("code", null, "runs"), " is, or name the folder:"), h("p", null, h("code", null, "cifarlab serve --runs DIR"))];
-      if (!listed.exists) return [h("h2", null, "The folder is gone"), h("p", null, h("code", null, listed.folder), " was there when the server started. As soon as it is back, its runs are here.")];
-      return [h("h2", null, "No runs yet"), h("p", null, "There is no run in ", h("code", null, listed.folder), ". This makes one in seconds, without a download, and it appears here while it trains:"), h("p", null, h("code", null, `cifarlab train digits${listed.folder === "runs" ? "" : ` --runs ${listed.folder}`}`))];
+      const { folder, exists } = listed;
+      if (folder === null) return [h("h2", null, "No folder of runs"), h("p", null, "Start the server where the folder ", h("code", null, "runs"), " is, or name the folder:"), command("cifarlab serve --runs DIR", announce)];
+      if (!exists) return [h("h2", null, "The folder is gone"), h("p", null, h("code", null, folder), " was there when the server started. As soon as it is back, its runs are here.")];
+      return [h("h2", null, "No runs yet"), h("p", null, "There is no run in ", h("code", null, folder), ". This makes one in seconds, without a download, and it appears here while it trains:"), command(`cifarlab train digits${folder === "runs" ? "" : ` --runs ${quoted(folder)}`}`, announce)];
     }
 
     function filter() {
@@ -122,6 +126,7 @@ export default {
       const added = names.filter((name) => !chosen.has(name)).slice(0, COLORS - chosen.size);
       for (const name of added) chosen.set(name, { color: freeColor(), run: null, stop: new AbortController() });
       if (listed) drawTable();
+      if (quiet && names[0]) table.reveal(names[0]);
       await Promise.all(added.map(read));
       drawChosen();
     }

@@ -21,7 +21,7 @@ const SHAPES = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", "M-3.6,-3.6h7.2v7.2h-7.2Z
 /** The mark of a line, for a legend. @param {number} color @param {boolean} [dashed] */
 export function mark(color, dashed = false) {
   const line = svg("line", { x1: 0, y1: 7, x2: 26, y2: 7, class: dashed ? "line dashed" : "line" });
-  return svg("svg", { class: `mark-line ink-${color % COLORS}`, width: 26, height: 14, "aria-hidden": "true" }, line, svg("path", { d: SHAPES[color % COLORS], transform: "translate(13 7)", class: "point" }));
+  return svg("svg", { class: `mark-line ink-${color % COLORS}`, width: 26, height: 14, "aria-hidden": "true" }, line, svg("path", { d: SHAPES[color % COLORS], transform: "translate(13 7)", class: dashed ? "point hollow" : "point" }));
 }
 
 /**
@@ -137,7 +137,7 @@ function scales(points, width) {
     x: (/** @type {number} */ value) => MARGIN.left + ((value - x.low) / (x.high - x.low)) * inner.width,
     y: (/** @type {number} */ value) => MARGIN.top + (1 - (value - y.low) / (y.high - y.low)) * inner.height,
     from: (/** @type {number} */ pixels) => x.low + ((pixels - MARGIN.left) / inner.width) * (x.high - x.low),
-    ticks: { x: steps(x.low, x.high, Math.max(2, Math.floor(inner.width / 70))).ticks.filter((tick) => tick >= x.low && tick <= x.high && Number.isInteger(tick)), y: y.ticks },
+    ticks: { x: steps(x.low, x.high, Math.max(4, Math.floor(inner.width / 70))).ticks.filter((tick) => tick >= x.low && tick <= x.high && Number.isInteger(tick)), y: y.ticks },
   };
 }
 

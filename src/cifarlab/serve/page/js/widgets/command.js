@@ -3,6 +3,9 @@
 
 import { h } from "../dom.js";
 
+/** A word as a shell takes it. @param {string} word */
+export const quoted = (word) => (/^[\w./~:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
 /** @param {string} text @param {(text: string) => void} announce */
 export function command(text, announce) {
   const code = h("code", { tabindex: "0", "aria-label": `Command: ${text}` }, text);

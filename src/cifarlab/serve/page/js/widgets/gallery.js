@@ -28,7 +28,7 @@ export function pictureGallery({ load, open, fail }) {
     ];
     if (!row.url) return h("li", { class: "words" }, lines, h("span", { class: "muted mono" }, row.sample_id));
     const image = h("img", { alt: "", width: 96, height: 96, class: "pixels" });
-    const button = h("button", { type: "button", class: "tile", "aria-label": `${verdict}. Open in Try`, title: row.sample_id, onclick: () => show(row) }, image, lines);
+    const button = h("button", { type: "button", class: "shot", "aria-label": `${verdict}. Open in Try`, title: row.sample_id, onclick: () => show(row) }, image, lines);
     return h("li", { dataset: { url: row.url } }, button);
   }
 

@@ -23,6 +23,7 @@ export function confusionMatrix({ choose }) {
   function draw() {
     const { classes, matrix, shares } = now;
     const dense = classes.length > WORDS;
+    table.style.setProperty("--classes", String(classes.length));
     table.classList.toggle("dense", dense);
     table.classList.toggle("wide", classes.length > 12 && !dense);
     table.setAttribute("aria-label", "Confusion matrix: rows are true classes, columns what they were taken for");

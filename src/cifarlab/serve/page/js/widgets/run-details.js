@@ -13,6 +13,11 @@ function written(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** A setting's name, which may be broken after its dots. @param {string} key */
+function named(key) {
+  return h("th", { scope: "row", class: "mono" }, key.split(/(?<=\.)/).map((part) => [part, h("wbr", null)]));
+}
+
 /** One line for each chosen run. @param {{ run: any, color: number }[]} chosen @param {{ errors: (run: any) => void, drop: (run: any) => void }} given */
 export function heads(chosen, { errors, drop }) {
   return h("ul", { class: "run-heads" }, chosen.map(({ run, color }) => {
@@ -43,7 +48,7 @@ export function differences(chosen) {
   const differing = keys.filter((key) => new Set(known.map(({ run }) => JSON.stringify(run.values[key]))).size > 1);
   const same = keys.length - differing.length;
   const head = h("tr", null, h("th", { scope: "col" }, "Setting"), known.map(({ run, color }) => h("th", { scope: "col" }, mark(color), h("span", null, run.title))));
-  const rows = differing.map((key) => h("tr", null, h("th", { scope: "row", class: "mono" }, key), known.map(({ run }) => h("td", { class: "mono" }, written(run.values[key])))));
+  const rows = differing.map((key) => h("tr", null, named(key), known.map(({ run }) => h("td", { class: "mono" }, written(run.values[key])))));
   if (!differing.length) return h("p", { class: "muted" }, "Their settings are all the same.");
   return [scrolled("Settings that differ", h("table", { class: "settings" }, h("thead", null, head), h("tbody", null, rows))), h("p", { class: "small muted" }, `${same} other settings are the same.`)];
 }
@@ -51,11 +56,11 @@ export function differences(chosen) {
 /** @param {any} run */
 function ofOne(run) {
   const all = h("details", null, h("summary", null, `All ${Object.keys(run.values).length} settings`),
-    scrolled("All settings", h("table", { class: "settings" }, h("tbody", null, Object.entries(run.values).map(([key, value]) => h("tr", null, h("th", { scope: "row", class: "mono" }, key), h("td", { class: "mono" }, written(value))))))));
+    scrolled("All settings", h("table", { class: "settings" }, h("tbody", null, Object.entries(run.values).map(([key, value]) => h("tr", null, named(key), h("td", { class: "mono" }, written(value))))))));
   if (!run.base) return all;
   if (!run.changed.length) return [h("p", { class: "muted" }, "Exactly the recipe ", h("b", null, run.base), "."), all];
   const head = h("tr", null, ["Setting", `Recipe ${run.base}`, "This run"].map((text) => h("th", { scope: "col" }, text)));
-  const rows = run.changed.map((/** @type {any} */ { key, base, value }) => h("tr", null, h("th", { scope: "row", class: "mono" }, key), h("td", { class: "mono muted" }, written(base)), h("td", { class: "mono" }, written(value))));
+  const rows = run.changed.map((/** @type {any} */ { key, base, value }) => h("tr", null, named(key), h("td", { class: "mono muted" }, written(base)), h("td", { class: "mono" }, written(value))));
   return [scrolled("Settings that differ from the recipe", h("table", { class: "settings" }, h("thead", null, head), h("tbody", null, rows))), all];
 }
 

@@ -118,13 +118,18 @@ export function runsTable({ toggle, only }) {
     const box = h("input", { type: "checkbox", checked: color !== undefined, "aria-label": `Show ${run.title}`, dataset: { focus: `box ${run.name}` }, onchange: () => toggle(run.name) });
     const cells = COLUMNS.map((column) => {
       const content = column.cell(run);
-      return h("td", { class: column.class ?? null }, column.key === "title" ? h("button", { type: "button", class: "tile", dataset: { focus: `name ${run.name}` }, onclick: () => only(run.name) }, content) : content);
+      return h("td", { class: column.class ?? null }, column.key === "title" ? h("button", { type: "button", class: "run-link", dataset: { focus: `name ${run.name}` }, onclick: () => only(run.name) }, content) : content);
     });
     return h("tr", { class: color === undefined ? null : "chosen", dataset: { run: run.name } }, h("td", null, h("label", { class: "box" }, box, color === undefined ? null : mark(color))), cells);
   }
 
   return {
     element,
+    /** Scroll the table, not the page, to a run. @param {string} name */
+    reveal(name) {
+      const found = /** @type {HTMLElement | undefined} */ ([...body.children].find((each) => /** @type {HTMLElement} */ (each).dataset.run === name));
+      if (found && (found.offsetTop < element.scrollTop + 40 || found.offsetTop + found.offsetHeight > element.scrollTop + element.clientHeight)) element.scrollTop = found.offsetTop - 44;
+    },
     /** Returns how many rows are shown. @param {Partial<typeof now>} changes @returns {number} */
     update(changes) {
       now = { ...now, ...changes };
