@@ -148,3 +148,21 @@ def test_the_card_is_one_that_the_hub_reads(small_bundle: Path) -> None:
     metrics = json.loads((small_bundle / "bundle.json").read_text())["metrics"]
     measured = {result.dataset_split: result.metric_value for result in data.eval_results}
     assert measured == {split: metrics[split]["accuracy"]["value"] for split in ("test", "validation")}
+
+
+def test_what_is_too_large_is_not_downloaded(pushed: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(map(len, pushed.repositories["someone/small"].values()))
+    monkeypatch.setattr(hub_module, "MOST_BYTES", size - 1)
+    pushed.requests.clear()
+    with pytest.raises(BundleError, match=rf"has {size:,} bytes; at most {size - 1:,} are downloaded"):
+        hub_module.pull("someone/small", tmp_path / "pulled")
+    assert not [request for request in pushed.requests if "/resolve/" in request]
+    monkeypatch.setattr(hub_module, "MOST_BYTES", size)
+    hub_module.pull("someone/small", tmp_path / "pulled")
+
+
+def test_what_a_repository_holds_beside_a_bundle_is_not_counted(pushed: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MOST_BYTES", 10_000_000)
+    pushed.repositories["someone/small"]["film.mp4"] = bytes(11_000_000)
+    hub_module.pull("someone/small", tmp_path / "pulled")
+    assert not (tmp_path / "pulled" / "film.mp4").exists()

@@ -96,6 +96,19 @@ def test_several_threads_may_ask_at_once(onnx_bundle: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 40])
+def test_sharing_a_batch_out_changes_no_answer(onnx_bundle: Path, count: int) -> None:
+    plain, shared = (cifarlab.load(onnx_bundle, engine="onnx").engine for _ in range(2))
+    assert isinstance(shared, OnnxEngine)
+    shared.threads = 2
+    shared.split_over(2)
+    for views in ("none", "six", "moved"):
+        found = shared.logits(pictures(count), views=views)
+        np.testing.assert_allclose(found, plain.logits(pictures(count), views=views), atol=1e-5)
+    of_one = {threads for _, _, threads in shared._sessions}
+    assert of_one == ({1, 2} if count > 1 else {2, next(iter(of_one))})
+
+
 def test_it_uses_the_threads_that_pytorch_would(onnx_bundle: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)

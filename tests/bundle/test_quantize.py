@@ -13,7 +13,9 @@ from untrained_bundles import pictures, write_untrained
 
 import cifarlab
 from cifarlab.bundle import read_description, update_description
+from cifarlab.bundle.calibration import fit_temperature, unlikeness
 from cifarlab.bundle.card import model_card
+from cifarlab.bundle.manifest import int8_warning
 from cifarlab.bundle.onnx_engine import read_graph
 from cifarlab.bundle.quantize import kept_in_float, write_int8
 from cifarlab.errors import UsageError
@@ -135,3 +137,22 @@ def test_without_calibration_no_calibration_error_is_told(onnx_copy: Path) -> No
     record = write_int8(onnx_copy, calibration=pictures(4), images=pictures(6), labels=np.arange(6) % 3)
     assert record["calibration_error"] is None
     assert record["agreement"]["n"] == 6
+
+
+@pytest.mark.parametrize(("lost", "won", "warned"), [(3, 0, False), (9, 6, False), (4, 0, True), (12, 5, True), (0, 9, False)])
+def test_more_than_three_tenths_of_a_point_lost_is_warned_of(lost: int, won: int, warned: bool) -> None:
+    right = {"n": 1000, "images": "validation", "before": 0.95, "after": 0.95 - (lost - won) / 1000, "lost": lost, "won": won}
+    told = int8_warning({"onnx": {INT8: {"accuracy": right}}})
+    assert (told is not None) == warned
+    assert told is None or f"int8 loses {(lost - won) / 10:.2f} points of accuracy on 1000 validation images" in told
+
+
+def test_without_int8_nothing_is_warned_of(small_bundle: Path) -> None:
+    assert int8_warning(read_description(small_bundle)) is None
+
+
+def test_the_record_tells_what_would_be_fitted_to_int8_itself(onnx_bundle: Path) -> None:
+    own = read_description(onnx_bundle)["onnx"][INT8]["own"]
+    logits = cifarlab.load(onnx_bundle, engine="onnx-int8").engine.logits(pictures(30), views="six")
+    assert own["temperature"] == pytest.approx(fit_temperature(logits, np.arange(30) % 3), rel=1e-4)
+    assert own["flagged"] == (unlikeness("energy", logits) > 0).sum()

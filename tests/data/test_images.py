@@ -128,6 +128,17 @@ def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
     assert read_image(file)[0].tolist() == [[value] * 3 for value in expected]
 
 
+def test_sixteen_bit_gray_takes_little_memory_beside_the_picture() -> None:
+    values = (np.arange(2000 * 2000, dtype=np.uint32) * 7919 % 65536).astype(np.uint16).reshape(2000, 2000)
+    image = Image.fromarray(values)
+    tracemalloc.start()
+    pixels = read_image(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(pixels, np.rint(values / 257).astype(np.uint8)[:, :, None].repeat(3, axis=2))
+    assert peak < 12 * values.size  # the answer alone has 3 bytes a pixel; in int64 it took 28
+
+
 def test_sixteen_bit_gray_images_of_pillow() -> None:
     values = np.array([[0, 257, 65535]])
     for image in (Image.fromarray(values.astype(np.uint16)), Image.fromarray(values.astype(np.int32))):

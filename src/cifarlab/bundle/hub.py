@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CONTENT: Final = ("bundle.json", CARD, *FILES)  # all that is ever uploaded or downloaded
+MOST_BYTES: Final = 1 << 30  # of a bundle's files that are downloaded
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -69,10 +70,29 @@ def _download(name: str, **where: Any) -> Path:
     _check_name(plain)
     api = _api()
     with _refusals(f"{name} cannot be read"):
+        _check_size(api, plain, revision or None)
         folder = Path(api.snapshot_download(plain, revision=revision or None, allow_patterns=list(CONTENT), **where))
     if not (folder / "bundle.json").exists():
         raise BundleError(f"{plain} on the Hub is not a cifarlab bundle: it has no bundle.json")
     return folder
+
+
+def _check_size(api: HfApi, name: str, revision: str | None) -> None:
+    """Raise BundleError where the Hub says that a bundle's files are larger than `MOST_BYTES`, before anything is downloaded."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        files = list(api.list_repo_tree(name, revision=revision))
+    except HfHubHTTPError:
+        raise
+    except Exception:  # no network: what is in the cache may still do, and the download itself says why where it does not
+        return
+    size = sum(getattr(file, "size", 0) for file in files if file.path in CONTENT)
+    if size > MOST_BYTES:
+        raise BundleError(
+            f"{name} on the Hub has {size:,} bytes; at most {MOST_BYTES:,} are downloaded. If that is wanted: hf download {name} "
+            "--local-dir DIR, then give DIR"
+        )
 
 
 def _check_name(name: str) -> None:
@@ -95,6 +115,8 @@ def _refusals(what: str) -> Iterator[None]:
 
     try:
         yield
+    except BundleError:
+        raise
     except RevisionNotFoundError as error:
         raise BundleError(f"{what}: the Hub has no such revision. Leave @REVISION out for the newest") from error
     except RepositoryNotFoundError as error:

@@ -30,6 +30,7 @@ MOST_BYTES: Final = 4 << 20  # of bundle.json
 MOST_CLASSES: Final = 10_000
 LARGEST_SIDE: Final = 1024  # pixels
 SCORES: Final = ("energy", "max-probability")  # what an image may be judged by: see cifarlab.bundle.calibration
+MOST_LOST: Final = 0.003  # of the answers that int8 may lose before whoever exports is warned
 _AGAIN: Final = "Copy or download the bundle again"
 Json = dict[str, Any]
 
@@ -115,6 +116,19 @@ def update_description(folder: Path, changes: Mapping[str, Any], *, files: Seque
         raise ValueError(f"bundle.json would be unreadable: {problem}")
     write_json(folder / "bundle.json", description)
     return description
+
+
+def int8_warning(description: Mapping[str, Any]) -> str | None:
+    """What is to be said of a bundle's int8 file that lost more than `MOST_LOST` of its answers, None where it did not."""
+    right = ((description.get("onnx") or {}).get(INT8) or {}).get("accuracy")
+    if right is None or (right["lost"] - right["won"]) <= MOST_LOST * right["n"]:
+        return None
+    lost = 100 * (right["before"] - right["after"])
+    return (
+        f"warning: int8 loses {lost:.2f} points of accuracy on {right['n']} {right['images']} images "
+        f"({100 * right['before']:.2f} to {100 * right['after']:.2f} %), more than {100 * MOST_LOST:g}. "
+        "Use --engine onnx where that matters"
+    )
 
 
 def record_file(file: Path) -> Json:

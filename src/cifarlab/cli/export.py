@@ -50,6 +50,7 @@ def export(
     use_threads(threads)
     from cifarlab import api
     from cifarlab.bundle import read_description
+    from cifarlab.bundle.manifest import int8_warning
     from cifarlab.cli.progress import count_progress
     from cifarlab.cli.terminal import note, write_json_out
 
@@ -74,6 +75,8 @@ def export(
         write_json_out({"bundle": str(folder), **description})
     else:
         _print_summary(folder, description)
+    if (warning := int8_warning(description)) is not None:
+        note(warning, style="bold yellow")
     note(f"next: cifarlab predict --model {folder} IMAGE...")
 
 

@@ -56,6 +56,7 @@ _LOOKS_LIKE: Final = (
 Pixels = NDArray[np.uint8]
 Source = Path | str | bytes | BinaryIO | Image.Image
 
+_BLOCK: Final = 1 << 20  # pixels of 16 bits that are scaled at a time
 _PILLOW_LIMIT: Final = 178_956_970  # pixels beyond which Pillow itself refuses, whatever is asked for
 
 
@@ -250,7 +251,10 @@ def _decode(image: Image.Image, *, name: str, max_pixels: int) -> Pixels:
         upright = _on_white(image)
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])
-    return np.asarray(upright).copy()  # [H, W, 3], writable, no longer tied to Pillow's memory
+    pixels = np.asarray(upright)
+    if upright.mode == "L":
+        return np.repeat(pixels[:, :, None], 3, axis=2)  # [H, W] -> [H, W, 3]
+    return pixels.copy()  # [H, W, 3], writable, no longer tied to Pillow's memory
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -268,15 +272,22 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_to_eight(image: Image.Image, *, name: str) -> Pixels:
-    """16-bit grayscale, colour key included -> uint8 [H, W, 3]. Mode "I" is how older files of 16 bits arrive."""
-    values = np.asarray(image).astype(np.int64)  # [H, W]
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(f"{name}: 32-bit pixels beyond 0..65535 have no known range. Scale them to 8 bits first")
-    gray = ((values + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257: rounds to the nearest of 256 steps
+    """16-bit grayscale, colour key included -> uint8 [H, W]. Mode "I" is how older files of 16 bits arrive.
+
+    Some rows at a time: numbers wide enough to compute with take several times the memory of the picture.
+    """
     key: Any = image.info.get("transparency")
-    if isinstance(key, int):
-        gray[values == key] = 255
-    return np.repeat(gray[:, :, None], 3, axis=2)  # [H, W] -> [H, W, 3]
+    gray = np.empty((image.height, image.width), dtype=np.uint8)
+    rows = max(1, _BLOCK // image.width)
+    for top in range(0, image.height, rows):
+        values = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))  # [rows, W]
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"{name}: 32-bit pixels beyond 0..65535 have no known range. Scale them to 8 bits first")
+        part = gray[top : top + rows]
+        part[:] = (values.astype(np.uint32) + 128) // 257  # 65535 = 255 * 257: rounds to the nearest of 256 steps
+        if isinstance(key, int):
+            part[values == key] = 255
+    return gray
 
 
 def _orientation(image: Image.Image) -> int:
