@@ -3,7 +3,7 @@
  * The model in the visitor's browser: same interface as model-http.js (see there), nothing is sent anywhere.
  *
  * bundle.json beside index.html says what the model is; onnx-worker.js holds the network, so that the page stays fluid. It
- * begins to download when the page asks for the list of models. Besides the common interface:
+ * begins to download when the page asks for the list of models; the ms of an answer do not count that. Besides the common interface:
  *
  *   model.onProgress(listener)   listener({ loaded, total, done }) in bytes, at once and while it downloads
  */
@@ -60,8 +60,9 @@ export function createModel() {
     },
     /** @param {Blob | ImageData} picture @param {{ signal?: AbortSignal }} [given] */
     async predict(picture, { signal } = {}) {
-      const began = performance.now();
       const description = await load();
+      await worker.opened();
+      const began = performance.now(); // once the model is there: how long it takes to come is told above the panels
       const logits = await worker.run(picture, signal);
       return { ...judge(logits, description), ms: performance.now() - began };
     },
@@ -124,6 +125,7 @@ function createWorker() {
   }
 
   return {
+    opened,
     /** @param {any} given @param {(message: any) => void} onProgress */
     start(given, onProgress) {
       setup = given;

@@ -158,7 +158,8 @@ export default {
         const { bitmap } = picture;
         const part = keptPart(bitmap.width, bitmap.height, chosen.resize);
         const most = Math.max(chosen.size, Math.min(MOST_SIDE, Math.max(LEAST_SIDE, DETAIL * chosen.size)));
-        source = { key, pixels: scaleBitmap(bitmap, part, Math.min(part.width, most), Math.min(part.height, most)) };
+        const side = Math.min(Math.max(part.width, part.height), most); // square, as the model sees it, whatever the rule
+        source = { key, pixels: scaleBitmap(bitmap, part, side, side) };
         if (picture.origin !== "example") delete others.example;
         stage.original(source.pixels);
       }
@@ -175,7 +176,7 @@ export default {
       let bytes = null;
       if (settings.quality < 100) ({ pixels, bytes } = await throughJpeg(pixels, settings.quality));
       if (now !== source) return;
-      stage.poked(pixels, fit(pixels, { size: controls.size, rule: "squash" }), bytes);
+      stage.poked(pixels, { seen: fit(pixels, { size: controls.size }), model: store.chosen(), bytes });
       if (isNeutral(settings)) answered(store.get("prediction"));
       else void ask({ pixels, now });
       await new Promise((done) => requestAnimationFrame(done)); // at most one picture a frame

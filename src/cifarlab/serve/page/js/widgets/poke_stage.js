@@ -2,6 +2,7 @@
 /** What the Poke panel shows of the picture and the answer; poke.js decides what and when. */
 
 import { h, percent, replace } from "../dom.js";
+import { drawPixels } from "../fitted.js";
 import { movedBars } from "./moved_bars.js";
 
 const SHOWN = 8; // classes with a bar
@@ -49,12 +50,12 @@ export function pokeStage({ drag, position, size }) {
     original(pixels) {
       paint(original, pixels);
     },
-    /** @param {Pixels} pixels @param {Pixels} fitted what the model sees of them @param {number | null} bytes of a JPEG */
-    poked(pixels, fitted, bytes) {
+    /** @param {Pixels} pixels @param {{ seen: Pixels, model: any, bytes: number | null }} more what the model sees; bytes: of the JPEG */
+    poked(pixels, { seen: fitted, model, bytes }) {
       paint(poked, pixels);
-      paint(seen, fitted);
+      drawPixels(seen, fitted, model);
       const jpeg = bytes === null ? null : h("p", { class: "small muted" }, `JPEG: ${(bytes / 1000).toFixed(1)}\u00a0kB`);
-      replace(seenCaption, `The model sees ${fitted.width}\u00a0×\u00a0${fitted.height}`, jpeg);
+      replace(seenCaption, `The model sees ${seen.width}\u00a0×\u00a0${seen.height}`, jpeg);
     },
     /** @param {Answer | null} now @param {Answer | null} first */
     answered(now, first) {
