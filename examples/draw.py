@@ -279,7 +279,7 @@ def write_page_copies(pictures: dict[str, Image.Image], folder: Path) -> None:
     """The small copies that the web page shows, and the list of them: what each shows, None for a thing of no class."""
     listed = []
     for name in sorted(pictures, key=lambda name: (name in OF_NO_CLASS, name)):
-        pictures[name].resize((PAGE_SIDE, PAGE_SIDE), Image.Resampling.LANCZOS).save(folder / f"{name}.webp", quality=85, method=6)
+        pictures[name].resize((PAGE_SIDE, PAGE_SIDE), Image.Resampling.LANCZOS).save(folder / f"{name}.webp", quality=70, method=6)
         listed.append({"name": name, "label": None if name in OF_NO_CLASS else name, "file": f"{name}.webp"})
     (folder / "index.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
 
