@@ -98,9 +98,10 @@ def start_server(*arguments: str | Path, log: Path, port: int = 0) -> subprocess
     """Start `cifarlab serve`; `await_server` waits for it. Two servers can be started before the first is waited for."""
     command = [sys.executable, "-m", "cifarlab", "serve", "--port", port, "--threads", 1, "--device", "cpu", "--json", *arguments]
     given = [str(part) for part in command]
-    # In a folder without runs: there are only those that are named.
+    # In a folder without runs, and without data of the user: there is only what is named, and examples are those drawn for the project.
+    alone = {**os.environ, **ONE, "CIFARLAB_CACHE": str(log.parent), "CIFARLAB_DATA": str(log.parent)}
     with log.open("a") as errors:
-        return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log.parent, env={**os.environ, **ONE})
+        return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log.parent, env=alone)
 
 
 def await_server(process: subprocess.Popen[str], log: Path) -> Served:

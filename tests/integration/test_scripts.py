@@ -280,3 +280,14 @@ def test_ort_web_fetches_the_pinned_version_once(checkout: Path, tmp_path: Path)
     assert Path(first.stdout.strip()).name == f"onnxruntime-web-{ORT_WEB.version}.tgz"
     assert Path(second.stdout.strip()).is_file()
     assert (checkout / ".cache" / "npm.log").read_text() == f"pack onnxruntime-web@{ORT_WEB.version} --ignore-scripts --silent\n"
+
+
+def test_ort_web_says_so_where_npm_cannot_fetch(checkout: Path, tmp_path: Path) -> None:
+    pinned = checkout / "src" / "cifarlab" / "bundle" / "ort_web.py"
+    pinned.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "src" / "cifarlab" / "bundle" / "ort_web.py", pinned)
+    write_script(tmp_path / "bin" / "npm", "echo no route to the registry >&2; exit 1")
+    done = run(checkout / "scripts" / "ort-web", cwd=tmp_path, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no route to the registry" in done.stderr
+    assert "will be skipped" in done.stderr
