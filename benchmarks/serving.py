@@ -1,9 +1,11 @@
 """How fast, how steady and how correct is `cifarlab serve` under load? One table, and a graph of its memory.
 
-    python benchmarks/serving.py -o benchmarks/serving.md                # one client, 64 clients for a minute, twice too much
-    python benchmarks/serving.py --seconds 600 -o benchmarks/serving.md  # ten minutes of the 64 clients
-    python benchmarks/serving.py -o out.md -- --batch 32                 # with options of cifarlab serve
+    python benchmarks/serving.py --seconds 600 --also six -o benchmarks/serving.md  # ten minutes of 64 clients, then six views beside
+    python benchmarks/serving.py -o out.md                                          # one client, 64 for a minute, twice too much
+    python benchmarks/serving.py -o out.md -- --batch 32                            # with options of cifarlab serve
 
+The pictures are validation images of the model's training where these are at hand (CIFARLAB_DATA), enlarged to 96 px, so that as many of
+them are easy as in its data; else drawn ones, most of which are not. The table says which.
 The clients live in a process of their own and talk to 127.0.0.1; each sends small JPEG files one after another and compares
 every answer with what the model says of the same file in this process. Their work is on the same cores as the server's, and
 counts against it. Run it on a machine that does nothing else; the load before it is part of the result.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import io
 import json
 import os
@@ -24,7 +27,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,11 +36,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 HERE: Final = Path(__file__).resolve().parent
 PICTURES: Final = 64
 SIDE: Final = 96  # pixels; a JPEG of 2 to 4 KB
 CLOSE: Final = 1e-3  # probabilities of server and predictor differ by less
+MOST_ALSO: Final = 60.0  # seconds of the many clients with other views
 WARM_UP: Final = 2.0  # seconds that no figure contains
 
 
@@ -52,7 +57,8 @@ class Options:
     alone: float
     overload: float
     threads: int | None
-    tta: bool
+    views: str | None
+    also: str | None
     output: Path
     serve: tuple[str, ...]
 
@@ -61,7 +67,8 @@ class Options:
         words = ["python", "benchmarks/serving.py", self.model, "--engine", self.engine, "--clients", str(self.clients)]
         words += ["--seconds", f"{self.seconds:g}", "--alone", f"{self.alone:g}", "--overload", f"{self.overload:g}"]
         words += [] if self.threads is None else ["--threads", str(self.threads)]
-        words += [] if self.tta else ["--no-tta"]
+        words += [] if self.views is None else ["--views", self.views]
+        words += [] if self.also is None else ["--also", self.also]
         output = self.output.absolute()
         shown = output.relative_to(HERE.parent).as_posix() if output.is_relative_to(HERE.parent) else output.name
         words += ["-o", shown, *(["--", *self.serve] if self.serve else [])]
@@ -106,11 +113,29 @@ class Memory:
 # -- the measurement ------------------------------------------------------------------------------------------------------
 
 
-def measure(options: Options, folder: Path) -> tuple[list[Phase], Memory]:
-    """Start the server, let the clients at it, stop it. Raises RuntimeError where it does not start or end well."""
-    say("what the model says of the pictures, without a server")
-    write_pictures(options, folder / "pictures.json")
-    words = ["--port", "0", "--json", "--engine", options.engine, *([] if options.tta else ["--no-tta"])]
+def measure(options: Options, folder: Path) -> tuple[list[Phase], Memory, str]:
+    """All phases, memory under the many clients, and what the pictures are."""
+    pictures = write_pictures(options, folder / "pictures.json", views=options.views)
+    with running(options, views=options.views) as (url, pid):
+        phases = [run_clients("one client", url, pid, folder, clients=1, seconds=options.alone)]
+        with Watch(pid) as memory:
+            phases.append(run_clients(f"{options.clients} clients", url, pid, folder, clients=options.clients, seconds=options.seconds))
+        if options.overload:
+            rate = 2 * phases[-1].answers
+            phases.append(run_clients("twice too much", url, pid, folder, clients=1024, seconds=options.overload, rate=rate))
+    if options.also is not None:
+        write_pictures(options, folder / "pictures.json", views=options.also)
+        with running(options, views=options.also) as (url, pid):
+            for clients, seconds in ((1, options.alone), (options.clients, min(options.seconds, MOST_ALSO))):
+                name = f"{clients} client{'s' if clients > 1 else ''}, views {options.also}"
+                phases.append(run_clients(name, url, pid, folder, clients=clients, seconds=seconds))
+    return phases, memory, pictures
+
+
+@contextlib.contextmanager
+def running(options: Options, *, views: str | None) -> Iterator[tuple[str, int]]:
+    """A server's address and process number while the block lasts. Raises RuntimeError where it does not start or end well."""
+    words = ["--port", "0", "--json", "--engine", options.engine, *([] if views is None else ["--views", views])]
     words += [] if options.threads is None else ["--threads", str(options.threads)]
     command = [sys.executable, "-m", "cifarlab", "serve", options.model, *words, *options.serve]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -121,25 +146,13 @@ def measure(options: Options, folder: Path) -> tuple[list[Phase], Memory]:
             raise RuntimeError(f"the server did not start: exit code {server.wait(10)}")
         url = json.loads(line)["url"]
         wait_until_ready(url)
-        phases, memory = load(options, url, server.pid, folder)
+        yield url, server.pid
         server.terminate()
         if server.wait(60) != 0:
             raise RuntimeError(f"the server ended with code {server.returncode}")
-        return phases, memory
     finally:
         server.kill()
         server.wait()
-
-
-def load(options: Options, url: str, pid: int, folder: Path) -> tuple[list[Phase], Memory]:
-    """The three phases."""
-    phases = [run_clients("one client", url, pid, folder, clients=1, seconds=options.alone)]
-    with Watch(pid) as memory:
-        phases.append(run_clients(f"{options.clients} clients", url, pid, folder, clients=options.clients, seconds=options.seconds))
-    if options.overload:
-        rate = 2 * phases[-1].answers
-        phases.append(run_clients("twice too much", url, pid, folder, clients=1024, seconds=options.overload, rate=rate))
-    return phases, memory
 
 
 def run_clients(name: str, url: str, pid: int, folder: Path, *, clients: int, seconds: float, rate: float | None = None) -> Phase:
@@ -159,28 +172,52 @@ def run_clients(name: str, url: str, pid: int, folder: Path, *, clients: int, se
     return phase
 
 
-def write_pictures(options: Options, file: Path) -> None:
-    """Pictures as JPEG files, and what the model says of each: label and probabilities."""
+def write_pictures(options: Options, file: Path, *, views: str | None) -> str:
+    """Pictures as JPEG files, and what the model says of each: label and probabilities. Returns what they are, in words."""
     import cifarlab
+    from cifarlab.bundle.reexport import validation_images
+    from cifarlab.bundle.selective import is_sure
+    from cifarlab.errors import CifarlabError
 
-    generator = np.random.default_rng(0)
-    contents = [jpeg(generator) for _ in range(PICTURES)]
+    say("what the model says of the pictures, without a server")
     model = cifarlab.load(options.model, device="cpu", engine=options.engine)
-    predicted = model.predict(contents, tta=None if options.tta else "none")
+    try:
+        found = validation_images(model.description)
+        chosen = found.images[:: max(1, len(found) // PICTURES)][:PICTURES]
+        contents, kind = [encoded(image) for image in chosen], f"{len(chosen)} validation images of {found.name}, enlarged"
+    except (CifarlabError, KeyError):  # no data here, or no bundle
+        generator = np.random.default_rng(0)
+        contents, kind = [drawn(generator) for _ in range(PICTURES)], f"{PICTURES} drawn pictures"
+    predicted = model.predict(contents, tta=views)
+    if (views or model.tta) == "selective":
+        fitted = model.description["calibration"]["views"]
+        sure = is_sure(
+            model.engine.logits(np.stack([model.read(content) for content in contents]), views="flip"),
+            temperature=fitted["flip"]["temperature"],
+            confidence=fitted["selective"]["confidence"],
+        )
+        kind += f"; of {len(contents)} {int(sure.sum())} need two views alone"
     answers = [dict(zip(model.class_names, row.tolist(), strict=True)) for row in predicted.probabilities]
     shown = [{"jpeg": base64.b64encode(content).decode(), "answer": answer} for content, answer in zip(contents, answers, strict=True)]
     file.write_text(json.dumps({"close": CLOSE, "warm_up": WARM_UP, "pictures": shown}))
+    return kind
 
 
-def jpeg(generator: np.random.Generator) -> bytes:
+def drawn(generator: np.random.Generator) -> bytes:
     """A picture of soft blots with some grain, as a camera's thumbnail might be."""
     from PIL import Image
 
     blots = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     pixels = np.asarray(Image.fromarray(blots).resize((SIDE, SIDE), Image.Resampling.BICUBIC)).astype(np.int64)
-    pixels = np.clip(pixels + generator.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+    return encoded(np.clip(pixels + generator.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8))
+
+
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
+    """A JPEG file of SIDE x SIDE px."""
+    from PIL import Image
+
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "jpeg", quality=85)
+    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "jpeg", quality=85)
     return file.getvalue()
 
 
@@ -265,7 +302,7 @@ def render(phases: Sequence[Phase], memory: Memory, about: Mapping[str, Any]) ->
         "",
         f"- Machine: {about['processor']}, {about['cores']} cores; load before: {about['load']:.2f}",
         f"- Versions: {about['versions']}",
-        f"- Pictures: {PICTURES} JPEG files of {SIDE} x {SIDE} px",
+        f"- Pictures: JPEG files of {SIDE} x {SIDE} px: {about['pictures']}",
         f"- Date: {about['date']}",
         f"- Command: `{about['command']}`",
         "",
@@ -296,7 +333,7 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def describe(options: Options, memory: Memory, *, load_before: float) -> dict[str, Any]:
+def describe(options: Options, memory: Memory, *, load_before: float, pictures: str) -> dict[str, Any]:
     packages = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "pillow")
     return {
         "model": options.model,
@@ -306,6 +343,7 @@ def describe(options: Options, memory: Memory, *, load_before: float) -> dict[st
         "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load": load_before,
+        "pictures": pictures,
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -325,7 +363,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--alone", type=float, default=10, help="seconds of one client")
     parser.add_argument("--overload", type=float, default=20, help="seconds of twice as many requests as were answered; 0: none")
     parser.add_argument("--threads", type=int, help="of the server's inference")
-    parser.add_argument("--tta", action=argparse.BooleanOptionalAction, default=True, help="the model's own views, or one")
+    parser.add_argument("--views", help="none, flip, six or selective (default: the model's own)")
+    parser.add_argument("--also", metavar="VIEWS", help=f"then one and many clients with other views, at most {MOST_ALSO:g} s")
     parser.add_argument("-o", "--output", type=Path, required=True, help="Markdown file; a .json and a .png go beside it")
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
@@ -336,8 +375,8 @@ def main() -> None:
     options = parse()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        phases, memory = measure(options, Path(folder))
-    about = describe(options, memory, load_before=load_before)
+        phases, memory, pictures = measure(options, Path(folder))
+    about = describe(options, memory, load_before=load_before, pictures=pictures)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(render(phases, memory, about))
     whole = {"about": about, "phases": [asdict(phase) for phase in phases], "memory": asdict(memory)}

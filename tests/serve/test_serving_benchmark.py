@@ -28,7 +28,7 @@ def bench() -> Iterator[ModuleType]:
 def folder(bench: ModuleType, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With the pictures and what the model says of them, and a short warm-up."""
     monkeypatch.setattr(bench, "WARM_UP", 0.2)
-    bench.write_pictures(bench.parse([str(folders["first"]), "-o", "x.md"]), tmp_path / "pictures.json")
+    bench.write_pictures(bench.parse([str(folders["first"]), "-o", "x.md"]), tmp_path / "pictures.json", views=None)
     return tmp_path
 
 
@@ -72,14 +72,16 @@ def test_growth_is_the_slope_of_the_second_half(bench: ModuleType) -> None:
 
 
 def test_the_page_tells_what_was_measured(bench: ModuleType, tmp_path: Path) -> None:
-    options = bench.parse(["some-model", "--seconds", "3", "--no-tta", "-o", str(tmp_path / "out.md"), "--", "--queue", "32"])
-    assert options.command().endswith("--no-tta -o out.md -- --queue 32")
+    options = bench.parse(
+        ["some-model", "--seconds", "3", "--views", "none", "--also", "six", "-o", str(tmp_path / "out.md"), "--", "--queue", "32"]
+    )
+    assert options.command().endswith("--views none --also six -o out.md -- --queue 32")
     times = {"p50": 5.0, "p95": 6.0, "p99": 7.0, "max": 9.0}
     one = bench.Phase("one client", 10, {"200": 100}, 0, 0, times, 0.1, server_share=0.5)
     many = bench.Phase("64 clients", 60, {"200": 6000}, 2, 1, times, 0.1)
     over = bench.Phase("twice too much", 20, {"200": 2000, "429": 1900}, 0, 0, times, 0.1, rate=200.0)
     memory = bench.Memory(seconds=[1, 2, 3], mib=[300, 310, 305])
-    page = bench.render([one, many, over], memory, bench.describe(options, memory, load_before=0.0))
+    page = bench.render([one, many, over], memory, bench.describe(options, memory, load_before=0.0, pictures="64 drawn pictures"))
     assert "| one client | 10.0 | 5.0 ms | 6.0 ms | 7.0 ms | 9.0 ms | 100 x 200 | 0 | 0 | 50 % | 10 % |" in page
     assert "| twice too much (200/s sent) | 100.0 |" in page
     assert "2000 x 200, 1900 x 429" in page
