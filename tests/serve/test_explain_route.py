@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +274,27 @@ def test_a_full_queue_refuses_and_recovers(held: tuple[Service, threading.Event]
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["retry-after"] == "1"
     assert ask(client, "kind=layers")["kind"] == "layers"
+
+
+def test_slow_senders_hold_no_place(client: Client, service: Service) -> None:
+    go = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield IMAGE[:50]
+        await go.wait()
+        yield IMAGE[50:]
+
+    async def many() -> list[int]:
+        async with client.open() as opened:
+            asked = [asyncio.create_task(opened.post("/explain?kind=gradcam", content=slow())) for _ in range(CAPACITY)]
+            while service.bodies.held < CAPACITY * 50:
+                await asyncio.sleep(0.002)
+            quick = await opened.post("/explain?kind=gradcam", content=IMAGE)
+            go.set()
+            return [quick.status_code, *[answer.status_code for answer in await asyncio.gather(*asked)]]
+
+    assert asyncio.run(many()) == [200] * (CAPACITY + 1)
+    assert service.bodies.held == 0
 
 
 def test_past_the_deadline_it_says_so_and_the_work_keeps_its_place(held: tuple[Service, threading.Event]) -> None:

@@ -64,15 +64,17 @@ def explain_router(service: Service) -> APIRouter:
             kind=kind, target=target, layer=layer, channel=channel, channels=channels, row=row, column=column, patch=patch, stride=stride
         )
         explainer = explainers[served.name]
-        with explainer.slot() as slot:
-            body = await read_body(request.receive, limit=service.limits.max_bytes, seconds=service.limits.deadline)
+        explainer.check_room()
+        with service.bodies.share() as share:
+            body = await read_body(request.receive, limit=service.limits.max_bytes, seconds=service.limits.deadline, share=share)
             content_type = header(request.scope, b"content-type") or ""
 
             def work() -> tuple[dict[str, Any], bytes | None]:
                 image = None if kind in WITHOUT_PICTURE else _image(service, served, body, content_type)
                 return _explained(explainer, asked, image, png=form == "png")
 
-            told, picture = await slot.answer(work, receive=request.receive)
+            with explainer.slot() as slot:  # only now: who sends slowly holds no place in the queue
+                told, picture = await slot.answer(work, receive=request.receive)
         if picture is not None:
             return Response(picture, headers={"X-Content-Type-Options": "nosniff"}, media_type="image/png")
         return json_response(told)

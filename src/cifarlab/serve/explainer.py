@@ -39,13 +39,17 @@ class Explainer:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"explain {name}")
         self._network: TracedNetwork | None = None
 
+    def check_room(self) -> None:
+        """Raise RefusedError (429) where all places are taken."""
+        if self.accepted >= self.capacity:
+            said = f"too many requests: {self.accepted} pictures are being explained, at most {self.capacity}. Try again in 1 s"
+            raise RefusedError(429, said, headers={"Retry-After": "1"})
+
     @contextlib.contextmanager
     def slot(self) -> Iterator[Slot]:
         """Room for one question while the block lasts, or its work if that takes longer; raises RefusedError (429) where all is taken."""
         with self._lock:
-            if self.accepted >= self.capacity:
-                said = f"too many requests: {self.accepted} pictures are being explained, at most {self.capacity}. Try again in 1 s"
-                raise RefusedError(429, said, headers={"Retry-After": "1"})
+            self.check_room()
             self.accepted += 1
         slot = Slot(self)
         try:
