@@ -90,7 +90,7 @@ def _tell_of_site(folder: Path, *, as_json: bool) -> None:
     facts = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
     if as_json:
-        write_json_out({"site": str(folder), "bytes": sizes, **facts})
+        write_json_out({"folder": str(folder), "bytes": sizes, **facts})
     else:
         files = facts["site"]["files"]
         rows = [("site", f"{folder} ({sum(sizes.values()) / 1e6:.1f} MB, {len(sizes)} files)"), ("model", facts["name"])]
