@@ -150,8 +150,8 @@ export default {
       const of = (/** @type {any} */ given) => given?.predictions.find((/** @type {any} */ one) => one.label === target())?.probability ?? 0;
       change.hidden = !answer || !first;
       if (answer && first) replace(change, h("strong", null, target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span", { class: "muted" }, `${percent(of(first))} without`));
-      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "two views, or six where those are not sure," }[/** @type {string} */ (store.chosen()?.views)];
-      views.textContent = averaged === "one view" ? "Maps and probabilities are both of the network on the plain picture." : `The bars average ${averaged} of the picture. Maps are of the network on the plain picture alone.`;
+      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "two views, or six where two are not sure" }[/** @type {string} */ (store.chosen()?.views)];
+      views.textContent = averaged === "one view" ? "Maps and probabilities are both of the network on the plain picture." : `The bars average views of the picture: ${averaged}. Maps are of the network on the plain picture alone.`;
     }
 
     /** @param {boolean} settled */
