@@ -14,6 +14,8 @@ const REMEMBERED = 12;
 export function createClassifier({ store, model, announce }) {
   const opening = latest();
   const asking = latest();
+  /** A large picture that was sent while it was being decoded. @type {{ blob: Blob, name: string, answer: Promise<any> } | null} */
+  let early = null;
 
   async function again() {
     const picture = store.get("picture");
@@ -21,7 +23,9 @@ export function createClassifier({ store, model, announce }) {
     if (!picture || !name) return asking.cancel();
     store.set({ prediction: null, problem: null, busy: true });
     try {
-      const answer = await asking((signal) => model.predict(picture.blob, { model: name, signal }));
+      const sent = early && early.blob === picture.blob && early.name === name ? early.answer : null;
+      early = null;
+      const answer = await asking((signal) => sent ?? model.predict(picture.blob, { model: name, signal }));
       if (!answer) return; // superseded
       const prediction = { ...answer, picture, model: name };
       store.set({ prediction, busy: false, history: remembered(store.get("history"), picture, prediction) });
@@ -32,12 +36,21 @@ export function createClassifier({ store, model, announce }) {
     }
   }
 
+  /** @param {Blob} blob @param {AbortSignal} signal aborted when another picture is opened */
+  function send(blob, signal) {
+    const name = store.get("model");
+    if (signal.aborted || !name) return;
+    early = { blob, name, answer: model.predict(blob, { model: name, signal }) };
+    early.answer.catch(() => {}); // told by whoever asks for the answer
+  }
+
   /** @param {Blob} blob @param {{ name?: string, label?: string | null, origin?: string }} [about] */
   async function open(blob, about) {
     asking.cancel();
     store.set({ busy: true, problem: null });
     try {
-      const picture = await opening(() => decode(blob, about));
+      early = null;
+      const picture = await opening((signal) => decode(blob, about, (file) => send(file, signal)));
       if (!picture) return null;
       store.set({ picture, prediction: null });
       return picture;
@@ -51,6 +64,7 @@ export function createClassifier({ store, model, announce }) {
 
   /** Show a picture of the history again. @param {any} picture */
   function reopen(picture) {
+    opening.cancel();
     if (picture !== store.get("picture")) store.set({ picture, prediction: null });
   }
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** Elements without markup in strings: all text becomes text nodes, so a name with tags in it stays a name. */
 
-/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Node | string | number | null | undefined | false | any[]} Child lists are flattened, however deep */
 
 /**
  * An element: h("button", { class: "quiet", onclick: go, disabled: busy, style: { "--share": 0.3 } }, "Go").
@@ -11,19 +11,19 @@
  * `checked`, `srcObject` and `muted` are set as properties.
  * @param {string} tag
  * @param {Record<string, any> | null} [attributes]
- * @param {...(Child | Child[])} children
+ * @param {...Child} children
  * @returns {any}
  */
 export function h(tag, attributes, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** As `h`, for SVG. @param {string} tag @param {Record<string, any> | null} [attributes] @param {...(Child | Child[])} children @returns {any} */
+/** As `h`, for SVG. @param {string} tag @param {Record<string, any> | null} [attributes] @param {...Child} children @returns {any} */
 export function svg(tag, attributes, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-/** Put `children` in place of what `parent` holds. @param {Element} parent @param {...(Child | Child[])} children */
+/** Put `children` in place of what `parent` holds. @param {Element} parent @param {...Child} children */
 export function replace(parent, ...children) {
   parent.replaceChildren(...nodes(children));
 }

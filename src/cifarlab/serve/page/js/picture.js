@@ -15,16 +15,18 @@ const MOST_BYTES = 60e6; // of a file, before anything is read
 const MOST_PIXELS = 50e6; // decoded they take 200 MB
 const SENT_BYTES = 10 * 2 ** 20; // what the server takes unless told otherwise
 const SENT_PIXELS = 25e6;
+const EARLY_PIXELS = 1.5e6; // below it decoding takes no time, and a damaged file is not worth a request
 const SHOWN = 1024;
 const ALLOWED = "JPEG, PNG, WebP, BMP and GIF are read";
 
 let count = 0;
 
 /**
- * @param {Blob} file @param {{ name?: string, label?: string | null, origin?: string }} [about]
+ * early(file): called before the decoding of a large picture that will be sent as it is, so that it can be on its way already.
+ * @param {Blob} file @param {{ name?: string, label?: string | null, origin?: string }} [about] @param {(file: Blob) => void} [early]
  * @returns {Promise<Picture>} Raises PictureError.
  */
-export async function decode(file, { name = /** @type {any} */ (file).name ?? "picture", label = null, origin = "file" } = {}) {
+export async function decode(file, { name = /** @type {any} */ (file).name ?? "picture", label = null, origin = "file" } = {}, early = () => {}) {
   if (file.size === 0) throw new PictureError(`${name} is empty: it has no bytes. ${ALLOWED}`);
   if (file.size > MOST_BYTES) throw new PictureError(`${name} has ${megabytes(file.size)}; at most ${megabytes(MOST_BYTES)} are read. Scale it down first`);
   const head = new Uint8Array(await file.slice(0, 256 * 1024).arrayBuffer());
@@ -34,6 +36,8 @@ export async function decode(file, { name = /** @type {any} */ (file).name ?? "p
   if (declared && declared[0] * declared[1] > MOST_PIXELS) {
     throw new PictureError(`${name} has ${declared[0]} x ${declared[1]} pixels (${megapixels(declared)}); at most ${MOST_PIXELS / 1e6} megapixels are read. Scale it down first`);
   }
+  const pixels = declared ? declared[0] * declared[1] : 0;
+  if (pixels > EARLY_PIXELS && pixels <= SENT_PIXELS && file.size <= SENT_BYTES) early(file);
   let full;
   try {
     full = await createImageBitmap(file, { imageOrientation: "from-image" });

@@ -153,7 +153,7 @@ function differences() {
     const largest = (/** @type {string} */ label) => Math.max(shares[0].get(label) ?? 0, shares[1].get(label) ?? 0);
     labels.sort((one, other) => largest(other) - largest(one));
     const heading = (/** @type {any} */ model, /** @type {string} */ key) => h("th", { scope: "col", class: `of-${key}` }, h("i", { class: "key", "aria-hidden": "true" }), model.name);
-    replace(heads, h("th", { scope: "col" }, "Class"), heading(models[0], "a"), heading(models[1], "b"), h("th", { scope: "col", class: "difference" }, "Difference"));
+    replace(heads, h("th", { scope: "col" }, "Class"), heading(models[0], "a"), heading(models[1], "b"), h("th", { scope: "col", class: "difference", title: "Second minus first, in percentage points" }, "Difference"));
     replace(rows, labels.slice(0, all ? labels.length : SHOWN).map((label) => row(label, shares.map((each) => each.get(label)))));
     more.hidden = labels.length <= SHOWN;
     more.textContent = all ? `Show the first ${SHOWN}` : `Show all ${labels.length} classes`;
