@@ -66,8 +66,8 @@ class RunEvents(Response):
         self._patience = patience  # seconds that a client may take to read what was sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_until_gone(receive))
         self._listeners.enter()  # refused earlier where there is no room
+        gone = asyncio.ensure_future(_until_gone(receive))
         try:
             await self._timely(send, {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._news(send, gone)

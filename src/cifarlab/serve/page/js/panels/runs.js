@@ -9,6 +9,7 @@ import { runsTable } from "../widgets/runs-table.js";
 
 const POLL = 8000; // milliseconds between two looks at the table
 const RETRY = 3000;
+const STREAMS = 3; // at a time: browsers hold six connections to a server, and the page needs some too
 
 export default {
   id: "runs",
@@ -25,6 +26,7 @@ export default {
     /** @type {any} */
     let timer = 0;
     let visible = false;
+    let streams = 0;
     let touched = false; // whether runs were chosen by hand or address: then none is chosen by itself
 
     const table = runsTable({ toggle, only: (name) => void choose(chosen.size === 1 && chosen.has(name) ? [] : [name]) });
@@ -65,7 +67,7 @@ export default {
         if (first && chosen.size) table.reveal([...chosen.keys()][0]);
         if (!touched && !chosen.size) chooseFirst();
         // One that was resumed, say.
-        for (const { name, state } of listed.runs) if (state === "running" && chosen.get(name)?.run && chosen.get(name)?.run.state !== "running") void read(name).then(drawChosen);
+        for (const { name, state } of listed.runs) if (state === "running" && chosen.get(name)?.run && chosen.get(name)?.run.state !== "running") void read(name).then(() => drawChosen());
       } catch (error) {
         if (!listed) {
           waiting.textContent = /** @type {Error} */ (error).message;
@@ -144,6 +146,7 @@ export default {
         entry.run = await api.json(`runs/${encodeURIComponent(name)}`, { signal: entry.stop.signal });
         if (entry.run.state === "running") void follow(name, entry);
       } catch (error) {
+        if (/** @type {Error} */ (error).name === "AbortError") return; // hidden, or chosen no longer
         if (chosen.get(name) === entry) chosen.delete(name);
         context.fail(error);
         if (listed) drawTable();
@@ -156,7 +159,14 @@ export default {
       let over = false;
       while (!over && visible && !signal.aborted) {
         try {
-          await api.stream(`runs/${encodeURIComponent(name)}/events`, { query: { after: entry.run.rows.length }, signal, event });
+          if (streams < STREAMS) {
+            streams += 1;
+            await api.stream(`runs/${encodeURIComponent(name)}/events`, { query: { after: entry.run.rows.length }, signal, event }).finally(() => (streams -= 1));
+          } else {
+            const now = await api.json(`runs/${encodeURIComponent(name)}`, { signal });
+            event("status", now);
+            if (now.state !== "running") event("end", now);
+          }
         } catch (error) {
           if (signal.aborted) return;
         }
@@ -167,7 +177,7 @@ export default {
         if (kind === "rows") entry.run.rows.splice(data.start, Infinity, ...data.rows);
         if (kind === "status") Object.assign(entry.run, data);
         if (kind === "end") over = true;
-        drawChosen();
+        drawChosen(true);
       }
       if (!over || signal.aborted) return;
       announce(`${entry.run.title}: ${entry.run.state}`);
@@ -177,11 +187,15 @@ export default {
       void refresh();
     }
 
-    function drawChosen() {
+    /** @param {boolean} [live] whether epochs have come and all else is as it was: what is open or has the focus stays so */
+    function drawChosen(live = false) {
       const shown = [...chosen.values()].filter(({ run }) => run);
       about.hidden = !shown.length;
       if (!shown.length) return;
+      const buttons = () => /** @type {HTMLElement[]} */ ([...lines.querySelectorAll("button")]);
+      const focused = buttons().indexOf(/** @type {any} */ (document.activeElement));
       replace(lines, heads(shown, { errors: (run) => context.navigate("errors", { run: run.name }), drop: (run) => toggle(run.name) }));
+      if (focused >= 0) buttons()[focused]?.focus();
       const drawn = drawCurves(shown);
       plots.hidden = legend.hidden = !drawn;
       halves.classList.toggle("one", shown.length > 1);
@@ -189,6 +203,7 @@ export default {
       judged.textContent = on.size > 1 ? "validation, or test where a run validated on it" : on.has("test") ? "test, looked at after every epoch" : "validation";
       noCurves.hidden = drawn;
       noCurves.textContent = shown.every(({ run }) => run.kind === "baseline") ? "Baselines are fitted at once: they have no curves." : "No epoch is finished yet.";
+      if (live) return;
       replace(settings, differences(shown));
       replace(copies, commands(shown, announce));
     }
@@ -215,18 +230,17 @@ export default {
       show(params) {
         const came = !visible;
         visible = true;
+        // What was chosen before and had to stop while the panel was hidden.
+        for (const [name, entry] of came ? chosen : []) {
+          if (!entry.run) void read(name).then(() => drawChosen());
+          else if (entry.run.state === "running") void follow(name, entry);
+        }
         const wanted = [params.run ?? []].flat();
         if (wanted.length) {
           touched = true;
           void choose(wanted, { quiet: true });
         }
-        if (!came) return;
-        void refresh();
-        for (const [name, entry] of chosen) {
-          if (!entry.run || entry.run.state !== "running") continue;
-          entry.stop = new AbortController();
-          void follow(name, entry);
-        }
+        if (came) void refresh();
       },
       hide() {
         visible = false;

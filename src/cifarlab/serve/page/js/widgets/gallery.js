@@ -53,7 +53,8 @@ export function pictureGallery({ load, open, fail }) {
   }
 
   async function fill() {
-    const { signal } = stop;
+    const own = stop; // a newer one takes its place as soon as other rows are shown
+    const { signal } = own;
     const waiting = [...list.querySelectorAll("li[data-url]")].filter((each) => !each.querySelector("img")?.src);
     async function work() {
       for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
@@ -66,7 +67,7 @@ export function pictureGallery({ load, open, fail }) {
       await Promise.all(Array.from({ length: AT_ONCE }, work));
     } catch (error) {
       if (!signal.aborted) fail(error);
-      stop.abort();
+      own.abort();
     }
   }
 
