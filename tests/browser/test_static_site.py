@@ -185,6 +185,16 @@ def test_a_slider_moves_the_answer_and_reset_brings_it_back(open_site: PageOpene
     expect(page).to_have_url(re.compile(r"#/poke(\?example=\w+)?$"))
 
 
+def test_a_weak_spot_is_a_change_of_one_slider(open_site: PageOpener, expect: Any) -> None:
+    page = open_site()
+    go_to(page, "poke")
+    expect(page.get_by_test_id("poke-label")).to_have_text("airplane")
+    page.get_by_test_id("poke-search").click()
+    expect(page.get_by_test_id("poke-found")).to_contain_text(re.compile("is enough: .* instead of airplane"), timeout=60_000)
+    expect(page.get_by_test_id("poke-was")).to_have_text("was airplane")
+    expect(page.locator(".slider.changed")).to_have_count(1)
+
+
 def test_an_address_holds_the_sliders(open_site: PageOpener, expect: Any) -> None:
     page = open_site()
     go_to(page, "poke", "rotate=-40&blur=1.5&quality=30")

@@ -56,7 +56,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         pytest.skip("no Node.js on PATH, which runs the page's modules here")
     folder = tmp_path_factory.mktemp("page")
     (folder / "package.json").write_text('{"type": "module"}')
-    for name in ("resize.js", "operations.js", "judge.js"):
+    for name in ("resize.js", "operations.js", "judge.js", "weak_spot.js"):
         shutil.copy(PAGE / name, folder)
     (folder / "program.js").write_text(PROGRAM)
     return [found, str(folder / "program.js")]
@@ -206,6 +206,30 @@ def test_judgement_equals_the_predictors(node: list[str], score: str) -> None:
         assert [given[name] for name in "abcde"] == pytest.approx(wanted.tolist(), abs=1e-12)
         assert judged["label"] == "abcde"[int(row.argmax())]
         assert [one["probability"] for one in judged["predictions"]] == sorted(given.values(), reverse=True)
+
+
+def test_the_smallest_change_is_found(node: list[str]) -> None:
+    program = """
+    import { findWeakSpot } from "./weak_spot.js";
+    const [x, turn] = [["x", -12, 12, 1], ["rotate", -180, 180, 1]].map(([name, min, max, step]) => ({ name, min, max, step, neutral: 0 }));
+    const asked = [];
+    const find = (ask) => findWeakSpot({
+        specs: [x, turn], first: "cat", progress: (share) => asked.push(share), signal: new AbortController().signal,
+        ask: async (name, value) => ask(name, value),
+    });
+    // A shift by 6 of 12 is half of the way, a turn by 50 of 180 less than a third.
+    const found = await find((name, value) => (name === "x" ? (value >= 6 ? "dog" : "cat") : value <= -50 ? "ship" : "cat"));
+    const none = await find(() => "cat");
+    console.log(JSON.stringify({ name: found.spec.name, value: found.value, label: found.label, none, last: asked.at(-1) }));
+    """
+    (folder := Path(node[1]).parent).joinpath("spot.js").write_text(program)
+    done = subprocess.run([node[0], str(folder / "spot.js")], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["name"], found["label"]) == ("rotate", "ship")
+    assert -52 <= found["value"] <= -50
+    assert found["none"] is None
+    assert found["last"] == 1
 
 
 def test_without_calibration_nothing_is_judged_unlike(node: list[str]) -> None:

@@ -2,10 +2,11 @@
 /** Move, turn, blur and light the picture by hand, and watch the probabilities move with it. */
 
 import { h, replace } from "../dom.js";
-import { oneAtATime } from "../latest.js";
+import { latest, oneAtATime } from "../latest.js";
 import { isNeutral, poke, throughJpeg } from "../operations.js";
 import { fit, keptPart, scaleBitmap } from "../resize.js";
 import { pokeStage } from "../widgets/poke_stage.js";
+import { findWeakSpot } from "../weak_spot.js";
 import { slider } from "../widgets/sliders.js";
 
 /** @typedef {import("../widgets/sliders.js").Spec} Spec */
@@ -49,6 +50,12 @@ function settingsOf({ x, y, rotate, scale, brightness, contrast, blur, quality }
   return { x: x / size, y: y / size, rotate, scale: scale / 100, brightness: brightness / 100, contrast: contrast / 100, blur: blur / size, quality };
 }
 
+/** @param {import("../resize.js").Pixels} pixels @param {import("../operations.js").Settings} settings bytes: of the JPEG, null without one */
+async function changedPixels(pixels, settings) {
+  const changed = poke(pixels, settings);
+  return settings.quality < 100 ? throughJpeg(changed, settings.quality) : { pixels: changed, bytes: null };
+}
+
 /** All sliders of a model. @param {number} size @param {() => void} changed */
 function board(size, changed) {
   const element = h("div", { class: "poke-sliders" });
@@ -62,6 +69,7 @@ function board(size, changed) {
   return {
     element,
     size,
+    specs: Object.values(sliders).map(({ spec }) => spec),
     /** @returns {Values} */
     values: () => Object.fromEntries(Object.entries(sliders).map(([name, { get }]) => [name, get()])),
     /** Those that are given; with `rest` true the others become neutral. @param {Values} given @param {boolean} [rest] */
@@ -103,27 +111,34 @@ export default {
     const stage = pokeStage({ drag: (to) => take(to), position: () => /** @type {any} */ (controls?.values() ?? { x: 0, y: 0 }), size: () => controls?.size ?? 1 });
     const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "poke-problem" } });
     const area = h("div", null);
+    const found = h("p", { class: "poke-found", dataset: { testid: "poke-found" } });
+    const search = h("button", { type: "button", onclick: () => (searching ? stop() : void look()), dataset: { testid: "poke-search" } }, "Find a weak spot");
     const buttons = h(
       "div",
       { class: "poke-buttons" },
       h("button", { type: "button", onclick: () => take({}, true), dataset: { testid: "poke-reset" } }, "Reset"),
-      h("button", { type: "button", onclick: () => (controls?.shake(), changed()), dataset: { testid: "poke-shake" } }, "Surprise me"),
+      h("button", { type: "button", onclick: () => (controls?.shake(), changed(true)), dataset: { testid: "poke-shake" } }, "Surprise me"),
+      search,
     );
     const hint = h("p", { class: "small muted" }, "Drag the picture to shift it. A double click or Backspace puts a slider back. Outside the picture lies its mirror image.");
-    const work = h("div", { class: "poke", hidden: true }, h("div", { class: "poke-stage" }, stage.picture, stage.answer), h("div", { class: "poke-chart" }, h("h2", null, "Now, and before"), stage.bars, problem), h("div", { class: "poke-controls" }, area, buttons, hint));
+    const work = h("div", { class: "poke", hidden: true }, h("div", { class: "poke-stage" }, stage.picture, stage.answer), h("div", { class: "poke-chart" }, h("h2", null, "Now, and before"), stage.bars, problem), h("div", { class: "poke-controls" }, area, buttons, found, hint));
     const empty = h("div", { class: "empty" }, h("h2", null, "No picture yet"), h("p", null, "Drop a picture anywhere, paste one, or choose a file."), h("button", { type: "button", class: "primary", onclick: context.pick }, "Choose a picture"));
 
+    const searched = latest();
+    let searching = false;
     const ask = oneAtATime(classify, told);
     const render = oneAtATime(draw, told);
 
     /** @param {Values} given @param {boolean} [rest] */
     function take(given, rest) {
       controls?.set(given, rest);
-      changed();
+      changed(true);
     }
 
-    function changed() {
+    /** @param {boolean} [byHand] and not because there is something new to show */
+    function changed(byHand) {
       if (!active || !controls) return;
+      if (byHand) stop();
       void render(controls.values());
       clearTimeout(settling);
       settling = setTimeout(settled, SETTLED);
@@ -147,7 +162,7 @@ export default {
       if (!picture || !chosen) return;
       if (controls?.size !== chosen.size) {
         const before = controls?.moved() ?? {};
-        controls = board(chosen.size, changed);
+        controls = board(chosen.size, () => changed(true));
         controls.set(before);
         replace(area, controls.element);
       }
@@ -155,6 +170,7 @@ export default {
       wanted = null;
       const key = `${picture.id} ${chosen.name}`;
       if (source?.key !== key) {
+        stop();
         const { bitmap } = picture;
         const part = keptPart(bitmap.width, bitmap.height, chosen.resize);
         const most = Math.max(chosen.size, Math.min(MOST_SIDE, Math.max(LEAST_SIDE, DETAIL * chosen.size)));
@@ -167,14 +183,49 @@ export default {
       changed();
     }
 
+    /** The smallest change of one slider that makes the answer another. */
+    async function look() {
+      const now = source;
+      const first = store.get("prediction")?.label;
+      if (!now || !controls || !first) return;
+      take({}, true);
+      const { specs, size } = controls;
+      const neutral = controls.values();
+      searching = true;
+      search.textContent = "Stop";
+      /** @param {AbortSignal} signal @returns {(name: string, value: number) => Promise<string>} */
+      const labels = (signal) => async (name, value) => {
+        const { pixels } = await changedPixels(now.pixels, settingsOf({ ...neutral, [name]: value }, size));
+        return (await model.predict(new ImageData(pixels.data, pixels.width, pixels.height), { model: store.get("model"), signal })).label;
+      };
+      const progress = (/** @type {number} */ part) => (found.textContent = `Looking… ${Math.round(100 * part)} %`);
+      try {
+        const spot = await searched((signal) => findWeakSpot({ specs, first, ask: labels(signal), progress, signal }));
+        if (spot === undefined) return; // stopped
+        stop();
+        if (spot) take({ [spot.spec.name]: spot.value });
+        const text = spot ? `${spot.spec.label} ${spot.spec.format(spot.value)} is enough: ${spot.label} instead of ${first}.` : `No slider alone makes it anything but ${first}.`;
+        found.textContent = text;
+        context.announce(text);
+      } catch (error) {
+        stop();
+        told(error);
+      }
+    }
+
+    function stop() {
+      searched.cancel();
+      searching = false;
+      search.textContent = "Find a weak spot";
+      found.textContent = "";
+    }
+
     /** @param {Values} values */
     async function draw(values) {
       const now = source;
       if (!now || !controls || !active) return;
       const settings = settingsOf(values, controls.size);
-      let pixels = poke(now.pixels, settings);
-      let bytes = null;
-      if (settings.quality < 100) ({ pixels, bytes } = await throughJpeg(pixels, settings.quality));
+      const { pixels, bytes } = await changedPixels(now.pixels, settings);
       if (now !== source) return;
       stage.poked(pixels, { seen: fit(pixels, { size: controls.size }), model: store.chosen(), bytes });
       if (isNeutral(settings)) answered(store.get("prediction"));
@@ -217,6 +268,7 @@ export default {
       hide() {
         active = false;
         clearTimeout(settling);
+        stop();
       },
     };
   },
