@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
 from cifarlab.augment import Mixing
-from cifarlab.build import arrange, build_plan, check_recipe, choose_device, resolve_precision, unknown_names
+from cifarlab.build import arrange, build_plan, check_recipe, resolve_precision, unknown_names
 from cifarlab.config import override
 from cifarlab.data.dataset import Dataset, Splits
 from cifarlab.errors import UsageError
 from cifarlab.plan import Phase, Plan
 from cifarlab.recipes import get_recipe, recipe_names
+from cifarlab.restore import choose_device
 from small_plans import CPU, make_dataset, make_plan, make_recipe
 
 # -- steps --------------------------------------------------------------------------------------------------------

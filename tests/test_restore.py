@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from cifarlab.build import arrange, build_plan, describe, restore
+from cifarlab.build import arrange, build_plan, describe
 from cifarlab.data.dataset import Splits
 from cifarlab.errors import BundleError
 from cifarlab.models import create_model, model_names
 from cifarlab.plan import Plan
+from cifarlab.restore import restore
 from small_plans import CPU, make_dataset, make_recipe
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cifarlab.build import arrange, check_recipe, choose_device, unknown_names
+from cifarlab.build import arrange, check_recipe, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.bundle.calibration import LEAST_IMAGES
 from cifarlab.bundle.export import SITE, calibrate_run, check_request, new_bundle, write_bundle
@@ -19,6 +19,7 @@ from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknow
 from cifarlab.evaluation import evaluate_run, predict_logits
 from cifarlab.recipes import get_recipe
 from cifarlab.reports import ReportImages, write_metrics, write_run_report
+from cifarlab.restore import choose_device
 from cifarlab.runs import BASELINE_PREFIX, RunDirectory
 from cifarlab.training import Listener, describe_environment, refuse_other_data, resume_run, train_run
 

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from cifarlab.errors import UsageError, unknown
 
 
@@ -25,11 +23,15 @@ def checked_arguments(
     """
     if given is not None and not isinstance(given, Mapping):
         raise UsageError(f"{what}: arguments are NAME: VALUE pairs, not {given!r}")
+    if not given:
+        return {}
+    from pydantic import TypeAdapter, ValidationError  # here, because it is slow to import and a model without arguments does without
+
     allowed = argument_defaults(factory, reserved=reserved)
     hints = get_type_hints(factory)
     checked: dict[str, Any] = {}
     problems: list[str] = []
-    for name, value in (given or {}).items():
+    for name, value in given.items():
         if name not in allowed:
             problems.append(f"{what}: {unknown('argument', name, allowed)}")
             continue

@@ -23,12 +23,13 @@ from cifarlab.baselines import (
     is_seeded,
     left_out_candidates,
 )
-from cifarlab.build import arrange, choose_device
+from cifarlab.build import arrange
 from cifarlab.config import Recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, MissingDependencyError, UsageError, unknown
 from cifarlab.files import write_text
 from cifarlab.reports import BaselineRow, write_baselines, write_metrics, write_run_report
+from cifarlab.restore import choose_device
 from cifarlab.sections import DataConfig
 from cifarlab.training import describe_environment
 

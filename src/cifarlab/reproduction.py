@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cifarlab.api import Note, Progress, Run, report_images
-from cifarlab.build import arrange, choose_device
+from cifarlab.build import arrange
 from cifarlab.data import Splits, find_named_cifar10, load_splits
 from cifarlab.errors import CifarlabError, UsageError
 from cifarlab.experiments import (
@@ -26,6 +26,7 @@ from cifarlab.experiments import (
 from cifarlab.experiments.cells import folder_problems
 from cifarlab.files import write_text
 from cifarlab.reports import CellResult, ReportImages, write_reproduction, write_run_report
+from cifarlab.restore import choose_device
 from cifarlab.runs import RunDirectory
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cifarlab.api import Note, Progress, report_images, resolve_recipe
-from cifarlab.build import choose_device, unknown_names
+from cifarlab.build import unknown_names
 from cifarlab.config import Recipe, differences, override, parse_recipe
 from cifarlab.data import ArrangedSplits, find_named_cifar10, load_splits
 from cifarlab.errors import CifarlabError, ConfigError, UsageError
@@ -21,6 +21,7 @@ from cifarlab.experiments.study import Study, StudyPlan, make_study, option, res
 from cifarlab.experiments.study_files import find_plan, shipped_studies
 from cifarlab.experiments.sweep import estimate_sweep, fit_to_data, plan_sweep, refuse_taken
 from cifarlab.reports import SWEEP_FILE, SweepFacts, SweepResult, SweepRun, read_sweep, write_run_report, write_studies, write_sweep
+from cifarlab.restore import choose_device
 from cifarlab.runs import RunDirectory
 
 ORDER: Final = ("pair-train-size", "train-size", "batch-size", "epochs")  # as the course paper has them

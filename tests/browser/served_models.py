@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cifarlab import api
-from cifarlab.build import BUNDLE_VERSION
 from cifarlab.models import create_model
+from cifarlab.restore import BUNDLE_VERSION
 
 SIZE = 20
 SMALL = ("ant", "bee", "cow", "dög", "elk")

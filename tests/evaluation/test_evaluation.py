@@ -13,11 +13,12 @@ from small_runs import CPU, make_recipe, make_splits, train
 from torch import Tensor
 
 from cifarlab.augment import predict_views
-from cifarlab.build import arrange, restore
+from cifarlab.build import arrange
 from cifarlab.data.splits import ArrangedSplits
 from cifarlab.errors import BundleError, RunError, UsageError
 from cifarlab.evaluation import evaluate_run, predict_logits, predict_with_views
 from cifarlab.evaluation import run as evaluation_run
+from cifarlab.restore import restore
 from cifarlab.runs import Predictions, RunDirectory
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from cifarlab.build import BUNDLE_VERSION
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.models import create_model
+from cifarlab.restore import BUNDLE_VERSION
 
 SIZE = 20
 CLASSES = ("ant", "bee", "cow", "dög", "elk")

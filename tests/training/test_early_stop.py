@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from scripted import VALIDATION, Script, Weights, plain_recipe, same
 from small_runs import CPU, STEPS_PER_EPOCH, CrashError, Watcher, make_splits, outcome, resume, signal_at, train
 
-from cifarlab.build import restore, weights_path
 from cifarlab.config import Recipe
+from cifarlab.restore import restore, weights_path
 from cifarlab.runs import RunDirectory
 from cifarlab.training import Listener, PreemptedError, resume_run, session, train_run
 

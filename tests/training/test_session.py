@@ -13,9 +13,10 @@ from scipy.special import log_softmax, softmax
 from small_runs import STEPS_PER_EPOCH, Watcher, make_recipe, make_splits, outcome, resume, train
 from torch import Tensor, nn
 
-from cifarlab.build import arrange, restore
+from cifarlab.build import arrange
 from cifarlab.errors import TrainingError, UsageError
 from cifarlab.evaluation import predict_logits
+from cifarlab.restore import restore
 from cifarlab.runs import RunDirectory
 from cifarlab.training import State
 from cifarlab.training.loop import epoch_means

@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from cifarlab.build import restore, weights_path
 from cifarlab.bundle.calibration import calibrate, calibrate_selective, confirm
 from cifarlab.bundle.card import write_card
 from cifarlab.bundle.engines import finite
@@ -30,6 +29,7 @@ from cifarlab.data.dataset import Dataset
 from cifarlab.errors import BundleError, RunError, UsageError, unknown
 from cifarlab.files import atomic_writer, replace_durably, write_json
 from cifarlab.metrics import softmax
+from cifarlab.restore import restore, weights_path
 from cifarlab.runs import Predictions, RunDirectory
 
 MOST_DIFFERENCE: Final = 0.01  # of a probability that half precision may make; beyond it the export is refused

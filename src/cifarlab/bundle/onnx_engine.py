@@ -297,7 +297,7 @@ def _outside(description: Mapping[str, Any]) -> Callable[[NDArray[np.uint8]], ND
     """The bundle's preprocessing by PyTorch, for a graph without it: uint8 [N, S, S, 3] -> float32 [N, 3, s, s]."""
     import torch
 
-    from cifarlab.build import restore_preprocess
+    from cifarlab.restore import restore_preprocess
 
     preprocess = restore_preprocess(description)
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.augment.test_time import average_views, image_views
-from cifarlab.build import choose_device, full_float32, restore, weights_path
 from cifarlab.bundle.manifest import WEIGHTS, is_bundle, read_verified
 from cifarlab.data.preprocess import Preprocess
+from cifarlab.restore import choose_device, full_float32, restore, weights_path
 
 # Images that go through a network at once on a CPU. Few: each convolution then finds its input in the cache. Not too few: a lone
 # image takes longer than its share of several. 48 gave the most images/s for speednet on a Zen 5 core, 24 nearly as many.

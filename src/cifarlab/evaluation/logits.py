@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifarlab.augment import predict_views
-from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
+from cifarlab.restore import full_float32
 
 Logits = NDArray[np.float32]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import torch
 
-from cifarlab.build import restore, weights_path
 from cifarlab.config import read_recipe
 from cifarlab.data.dataset import Dataset
 from cifarlab.data.splits import ArrangedSplits
 from cifarlab.errors import RunError, UsageError, unknown
 from cifarlab.evaluation.logits import predict_with_views
+from cifarlab.restore import restore, weights_path
 from cifarlab.runs import Predictions, RunDirectory
 
 

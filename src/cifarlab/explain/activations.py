@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import UsageError, unknown
+from cifarlab.restore import full_float32
 
 BATCH_SIZE = 500  # images at once
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cifarlab.build import full_float32
 from cifarlab.errors import UsageError
 from cifarlab.explain.traced import TracedNetwork
+from cifarlab.restore import full_float32
 
 
 @dataclass(frozen=True, eq=False)

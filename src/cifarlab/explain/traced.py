@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from cifarlab.build import full_float32
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.errors import UsageError, unknown
 from cifarlab.explain.activations import check_images, layer_activations, layer_names
 from cifarlab.models.summary import Field, LayerRow, traced_layers
+from cifarlab.restore import full_float32
 
 
 class TracedNetwork:
