@@ -26,6 +26,7 @@ export function confusionMatrix({ choose }) {
     table.style.setProperty("--classes", String(classes.length));
     table.classList.toggle("dense", dense);
     table.classList.toggle("wide", classes.length > 12 && !dense);
+    table.classList.toggle("short", !dense && classes.every((name) => name.length <= 3));
     table.setAttribute("aria-label", "Confusion matrix: rows are true classes, columns what they were taken for");
     const head = h("tr", null, h("td", null), classes.map((name) => h("th", { scope: "col" }, h("span", { title: name }, dense ? h("span", { class: "unseen" }, name) : name))));
     const rows = matrix.map((counts, row) => {
