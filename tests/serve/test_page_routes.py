@@ -27,7 +27,7 @@ from cifarlab.serve.page_routes import FOLDER, TYPES, read_assets
 TOKEN = "a-token-of-more-than-16"
 FILES = sorted(read_assets(FOLDER))
 ONNX_ONLY = {"js/model-onnx.js", "js/onnx-worker.js", "js/judge.js"}  # which only the static site loads
-MOST_BYTES = 300_000
+MOST_BYTES = 300 * 1024  # of every file that the server's page can load: all panels, styles and pictures, comments included
 
 
 @pytest.fixture(scope="module")
