@@ -79,9 +79,10 @@ export default {
     // -- what is asked of the server ------------------------------------------------------------------------
 
     async function list() {
+      /** @type {{ folder: string, runs: any[] }} */
       const { folder, runs } = await api.json("runs");
-      const usable = runs.filter((/** @type {any} */ run) => run.test || (run.validation && run.validation.n));
-      const unread = runs.some((/** @type {any} */ run) => run.state === "unread");
+      const usable = runs.filter((run) => run.test || (run.validation && run.validation.n));
+      const unread = runs.some((run) => run.state === "unread");
       clearTimeout(timers.list);
       if (unread && visible) timers.list = setTimeout(() => void list().catch(context.fail), 200);
       if (!usable.length && unread) return;
@@ -89,9 +90,9 @@ export default {
       empty.hidden = usable.length > 0;
       bar.hidden = !usable.length && !now.run;
       if (!usable.length && !now.run) return nothing(folder, runs.length);
-      usable.sort((/** @type {any} */ a, /** @type {any} */ b) => Number(a.kind === "baseline") - Number(b.kind === "baseline"));
-      const options = usable.map((/** @type {any} */ run) => h("option", { value: run.name }, `${run.title} (${run.test ? `test ${share(run.test.value)}` : `validation ${share(run.validation.value)}`})`));
-      if (now.run && !usable.some((/** @type {any} */ run) => run.name === now.run)) options.push(h("option", { value: now.run }, now.run));
+      usable.sort((a, b) => Number(a.kind === "baseline") - Number(b.kind === "baseline"));
+      const options = usable.map((run) => h("option", { value: run.name }, `${run.title} (${run.test ? `test ${share(run.test.value)}` : `validation ${share(run.validation.value)}`})`));
+      if (now.run && !usable.some((run) => run.name === now.run)) options.push(h("option", { value: now.run }, now.run));
       const fresh = !now.run;
       now.run ||= usable[0].name;
       if (runChoice.children.length !== options.length) replace(runChoice, options);
@@ -153,9 +154,11 @@ export default {
     function drawMatrix() {
       if (!confusion) return;
       matrix.update({ classes: confusion.classes, matrix: confusion.matrix, shares: now.shares, chosen: now });
-      const wrong = confusion.matrix.flatMap((/** @type {number[]} */ counts, /** @type {number} */ row) => counts.map((count, column) => ({ count, row, column }))).filter((/** @type {any} */ { count, row, column }) => count && row !== column);
-      wrong.sort((/** @type {any} */ a, /** @type {any} */ b) => b.count - a.count);
-      replace(pairs, wrong.slice(0, PAIRS).map((/** @type {any} */ { count, row, column }) => {
+      /** @type {number[][]} */
+      const counted = confusion.matrix;
+      const wrong = counted.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column }))).filter(({ count, row, column }) => count && row !== column);
+      wrong.sort((a, b) => b.count - a.count);
+      replace(pairs, wrong.slice(0, PAIRS).map(({ count, row, column }) => {
         const [of, as] = [confusion.classes[row], confusion.classes[column]];
         const chosen = now.true === of && now.predicted === as;
         return h("li", null, h("button", { type: "button", class: "pair", "aria-pressed": String(chosen), "aria-label": `${of} taken for ${as}: ${count}`, onclick: () => pick(of, as) }, h("span", null, `${of} → ${as}`), h("b", { class: "number" }, count)));

@@ -5,7 +5,7 @@ import { h, replace } from "../dom.js";
 import { COLORS, lineChart, mark } from "../widgets/chart.js";
 import { command, quoted } from "../widgets/command.js";
 import { commands, differences, heads } from "../widgets/run-details.js";
-import { runsTable } from "../widgets/runs-table.js";
+import { runsTable, share } from "../widgets/runs-table.js";
 
 const POLL = 8000; // milliseconds between two looks at the table
 const RETRY = 3000;
@@ -21,8 +21,8 @@ export default {
     /** The chosen runs by name: their colour, what GET /runs/NAME gave, and the stream that keeps it up to date.
      * @type {Map<string, { color: number, run: any, stop: AbortController }>} */
     const chosen = new Map();
-    /** @type {any} */
-    let listed = null;
+    /** @type {{ folder: string, exists: boolean, complete: boolean, runs: any[] }} */
+    let listed = /** @type {any} */ (null);
     /** @type {any} */
     let timer = 0;
     let visible = false;
@@ -33,9 +33,8 @@ export default {
     const search = h("input", { type: "search", placeholder: "Filter: name, recipe, data, state", "aria-label": "Filter runs", oninput: filter, dataset: { testid: "runs-filter" } });
     const count = h("span", { class: "small muted", role: "status", dataset: { testid: "runs-count" } });
     const where = h("span", { class: "mono muted small" });
-    const percent = (/** @type {number} */ value) => `${(100 * value).toFixed(2)} %`;
     const charts = {
-      accuracy: lineChart({ title: "Accuracy", unit: "epoch", format: percent, axis: (value) => `${+(100 * value).toFixed(4)} %` }),
+      accuracy: lineChart({ title: "Accuracy", unit: "epoch", format: share, axis: (value) => `${+(100 * value).toFixed(4)} %` }),
       loss: lineChart({ title: "Cross-entropy (nats)", unit: "epoch", format: (value) => value.toFixed(4), axis: (value) => String(+value.toPrecision(4)) }),
     };
     const judged = h("span", null);
@@ -74,7 +73,7 @@ export default {
         }
       }
       // A server may have many runs to read: it answers with those that it has, and goes on when asked again.
-      const soon = listed?.runs.some((/** @type {any} */ run) => run.state === "unread");
+      const soon = listed?.runs.some((run) => run.state === "unread");
       if (visible) timer = setTimeout(refresh, soon ? 200 : POLL);
     }
 
@@ -103,7 +102,7 @@ export default {
 
     function chooseFirst() {
       const runs = listed.runs;
-      const first = runs.find((/** @type {any} */ run) => run.state === "running") ?? runs.find((/** @type {any} */ run) => run.epochs > 1) ?? runs.find((/** @type {any} */ run) => run.epochs);
+      const first = runs.find((run) => run.state === "running") ?? runs.find((run) => run.epochs > 1) ?? runs.find((run) => run.epochs);
       if (first) void choose([first.name], { quiet: true });
     }
 
@@ -214,7 +213,7 @@ export default {
       for (const [quantity, chart] of Object.entries(charts)) {
         const series = shown.flatMap(({ run, color }) => ["validation", "train"].map((split) => {
           const kind = split === "validation" && run.validated_on === "test" ? "test" : split;
-          const points = run.rows.map((/** @type {any} */ row, /** @type {number} */ index) => [row.epoch ?? index + 1, row[`${split}_${quantity}`]]).filter((/** @type {any} */ [, y]) => typeof y === "number");
+          const points = /** @type {any[]} */ (run.rows).map((row, index) => [row.epoch ?? index + 1, row[`${split}_${quantity}`]]).filter(([, y]) => typeof y === "number");
           return { name: shown.length > 1 ? `${run.title}, ${kind}` : kind, color, dashed: split === "train", points };
         }));
         chart.update(series);

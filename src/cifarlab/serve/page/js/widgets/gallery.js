@@ -23,8 +23,8 @@ export function pictureGallery({ load, open, fail }) {
     const right = row.true === row.predicted;
     const verdict = right ? `${row.true}, right, ${percent(row.probability)}` : `${row.true}, taken for ${row.predicted} with ${percent(row.probability)}`;
     const lines = [
-      h("span", { class: right ? "says" : "says wrong" }, h("b", null, row.predicted), " ", percent(row.probability)),
-      right ? null : h("span", { class: "is muted" }, "is ", row.true, " ", percent(row.probability_true)),
+      h("span", { class: right ? "says" : "says wrong" }, h("b", null, row.predicted), " ", h("i", null, percent(row.probability))),
+      right ? null : h("span", { class: "is muted" }, h("b", null, "is ", row.true), " ", h("i", null, percent(row.probability_true))),
     ];
     if (!row.url) return h("li", { class: "words" }, lines, h("span", { class: "muted mono" }, row.sample_id));
     const image = h("img", { alt: "", width: 96, height: 96, class: "pixels" });
