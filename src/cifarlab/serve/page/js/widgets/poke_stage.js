@@ -6,6 +6,7 @@ import { drawPixels } from "../fitted.js";
 import { movedBars } from "./moved_bars.js";
 
 const SHOWN = 8; // classes with a bar
+const LONG = 18; // letters of a class's name that no longer fit in the largest type
 const SMALL = 64; // pixels a side below which single ones are shown as squares
 
 /** @typedef {import("../resize.js").Pixels} Pixels */
@@ -63,6 +64,7 @@ export function pokeStage({ drag, position, size }) {
       if (!now || !first) return;
       const [best] = now.predictions;
       label.textContent = best.label;
+      label.classList.toggle("long", best.label.length > LONG);
       share.textContent = percent(best.probability);
       before.textContent = `${first.label}, ${percent(first.predictions[0].probability)}`;
       const changed = best.label !== first.label;
