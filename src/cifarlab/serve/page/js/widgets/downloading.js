@@ -16,7 +16,7 @@ export function downloading(model) {
     const arrived = total > 0 && loaded >= total;
     element.hidden = done || !total || performance.now() - began < PATIENCE;
     bar.value = total ? loaded / total : 0;
-    text.textContent = arrived ? "Starting the model…" : `Downloading the model to this browser: ${megabytes(loaded)} of ${megabytes(total)} MB. Pictures stay here.`;
+    text.textContent = arrived ? "Starting the model…" : `Downloading the model to this browser: ${megabytes(loaded)} of ${megabytes(total)}\u00a0MB. Pictures stay here.`;
   });
   return element;
 }
