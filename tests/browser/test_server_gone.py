@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from gestures import drop, plain_picture
 from served_models import Served, serving
-from watched_pages import PageOpener, Problems, serious_findings, settle
+from watched_pages import PageOpener, Problems, go_to, serious_findings, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,6 +29,9 @@ def test_a_server_that_ends_is_told_and_its_return_noticed(
         drop(page, plain_picture((200, 30, 30), name="red.png"))
         answer = page.get_by_test_id("answer")
         expect(answer).to_contain_text("%")
+        go_to(page, "runs")
+        expect(page.get_by_test_id("runs-empty")).to_contain_text("cifarlab serve --runs DIR")
+        go_to(page, "try")
         first.kill()
         drop(page, plain_picture((30, 30, 200), name="blue.png"))
         expect(page.get_by_test_id("offline")).to_be_visible()
@@ -49,7 +52,8 @@ def test_a_server_that_ends_is_told_and_its_return_noticed(
 def guarded(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "token").write_text(TOKEN)
-    with serving(models["small"], "--token-file", folder / "token", log=folder / "log") as running:
+    (folder / "runs").mkdir()
+    with serving(models["small"], "--token-file", folder / "token", "--runs", folder / "runs", log=folder / "log") as running:
         yield running
 
 
@@ -73,3 +77,12 @@ def test_a_token_is_asked_for_once_and_wrong_ones_are_refused(
     settle(page)
     expect(page.get_by_test_id("model-name")).to_have_text("small")
     assert page.get_by_role("dialog").count() == 0
+
+
+def test_an_empty_folder_of_runs_is_told_with_the_way_on(open_page: PageOpener, guarded: Served, expect: Any) -> None:
+    page = open_page("/#/runs", base=guarded.url, extra_http_headers={"Authorization": f"Bearer {TOKEN}"})
+    expect(page.get_by_test_id("runs-empty")).to_contain_text("cifarlab train digits --runs")
+    go_to(page, "errors")
+    expect(page.get_by_test_id("errors-empty")).to_contain_text("cifarlab train digits")
+    go_to(page, "compare")
+    expect(page.get_by_test_id("compare-empty")).to_contain_text("One model is served")

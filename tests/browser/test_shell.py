@@ -97,8 +97,7 @@ def test_no_panel_scrolls_sideways(open_page: PageOpener, width: int) -> None:
         assert not (wide := sideways(page)), f"{panel} at {width} px: {wide}"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize(("width", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop-light", "phone-dark"])
 def test_axe_finds_nothing_serious(open_page: PageOpener, width: int, dark: bool) -> None:
     page = open_page(width=width, dark=dark, reduced_motion=True)  # colours in the middle of a fade are nobody's
     found = {}
