@@ -5,15 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cifarlab import api
 from cifarlab.bundle.export import FORMATS, LICENSE, SITE
 from cifarlab.bundle.manifest import ONNX, read_description
 from cifarlab.bundle.onnx_export import require_exporter
+from cifarlab.bundle.ort_web import ORT_WEB, read_package
 from cifarlab.bundle.reexport import find_bundle
 from cifarlab.bundle.site import check_site_request, write_site
 from cifarlab.errors import CifarlabError, UsageError, unknown
+
+PACKAGE: Final = ORT_WEB
 
 
 def export_site(
@@ -37,15 +40,22 @@ def export_site(
     folder, tell = Path(output), note or (lambda text: None)
     package = _check(folder, to=to, force=force, ort_web=ort_web, license=license)
     bundle = None if isinstance(source, api.Run) else find_bundle(source)
-    if bundle is not None and license is None and ONNX in read_description(bundle)["files"]:
-        write_site(bundle, folder, force=force, ort_web=package, note=tell)
+    if bundle is None and not isinstance(source, api.Run):
+        source = api.Run(source)  # raises where there is none
+    has_onnx = bundle is not None and license is None and ONNX in read_description(bundle)["files"]
+    if not has_onnx:
+        require_exporter()
+    if package is None:
+        tell(f"fetching {PACKAGE.name} {PACKAGE.version} with npm")
+    runtime = read_package(package, package=PACKAGE)  # before the model, which takes longer to write than this to fail
+    if has_onnx and bundle is not None:
+        write_site(bundle, folder, force=force, runtime=runtime, package=PACKAGE)
         return folder
-    require_exporter()
     name = source.path.name if isinstance(source, api.Run) else Path(bundle or source).resolve().name
     with tempfile.TemporaryDirectory(prefix="cifarlab-site-") as temporary:
         tell("writing the model as ONNX")
         made = api.export(source, Path(temporary) / name, to=["onnx"], license=license, note=note, **more)
-        write_site(made, folder, force=force, ort_web=package, note=tell)
+        write_site(made, folder, force=force, runtime=runtime, package=PACKAGE)
     return folder
 
 

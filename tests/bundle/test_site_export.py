@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 
 import cifarlab
 from cifarlab.bundle.ort_web import SCRIPT, VARIABLE, WASM, Package
-from cifarlab.bundle.site import write_site
 from cifarlab.cli.main import app
 from cifarlab.errors import UsageError
 
@@ -28,7 +26,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     package = Package("onnxruntime-web", "0.0.1", "", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()})
-    monkeypatch.setattr("cifarlab.sites.write_site", functools.partial(write_site, package=package))
+    monkeypatch.setattr("cifarlab.sites.PACKAGE", package)
     monkeypatch.delenv(VARIABLE, raising=False)
     return folder
 

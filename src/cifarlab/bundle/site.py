@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,16 +76,20 @@ def write_site(
     force: bool = False,
     ort_web: str | Path | None = None,
     package: Package = ORT_WEB,
+    runtime: Mapping[str, bytes] | None = None,
     page: Path = PAGE,
-    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Write the site of a `bundle` that has model.onnx to the folder `output`, whole or not at all; returns its bundle.json.
 
-    ort_web: the .tgz or folder of `package`; without it what CIFARLAB_ORT_WEB names, else npm fetches it.
+    ort_web: the .tgz or folder of `package`; without it what CIFARLAB_ORT_WEB names, else npm fetches it. runtime: its files where
+    they were read already, by `read_package`.
     Raises UsageError where `output` is not new or empty (with `force`: nor a site) or `bundle` has no model.onnx that takes
     stored pixels, BundleError where it is damaged, DownloadError where the package cannot be fetched.
     """
-    found = check_site_request(output, force=force, ort_web=ort_web)
+    if runtime is None:
+        found = check_site_request(output, force=force, ort_web=ort_web)
+    else:
+        check_site(output, force=force)
     description = read_description(bundle)
     _require_onnx(bundle, description)
     model = read_verified(bundle, description, ONNX)
@@ -94,9 +98,8 @@ def write_site(
         from cifarlab.bundle.site_graph import with_choice  # here: it needs ONNX
 
         model = with_choice(model)
-    if found is None:
-        note(f"fetching {package.name} {package.version} with npm")
-    runtime = read_package(found, package=package)
+    if runtime is None:
+        runtime = read_package(found, package=package)
     with _new_site(output, force=force) as folder:
         return _fill(folder, description, model=model, runtime=runtime, package=package, page=page)
 
