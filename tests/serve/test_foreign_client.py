@@ -106,7 +106,7 @@ def test_a_refused_upload_leaves_the_connection_usable(url: str) -> None:
     "sent",
     [
         b"hello\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /nothing HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01",
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
     ],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cifarlab.augment.test_time import average_views, image_views
 from cifarlab.bundle.manifest import WEIGHTS, is_bundle, read_verified
+from cifarlab.bundle.packed import packed
 from cifarlab.data.preprocess import Preprocess
 from cifarlab.restore import choose_device, full_float32, restore, weights_path
 
@@ -30,6 +31,7 @@ class TorchEngine:
 
     def __init__(self, model: nn.Module, preprocess: Preprocess, *, device: torch.device) -> None:
         self.model = model.to(device).eval()
+        self._network: nn.Module = self.model  # what answers; `model` keeps its gradients for explanations
         self.preprocess = preprocess.to(device)
         self.device = str(device)
         self._device = device
@@ -52,7 +54,10 @@ class TorchEngine:
 
         For servers on a CPU. PyTorch's own way, all threads in every operation, has them wait for the slowest after each one;
         where other work takes a core now and then, as a server's does, that is most of the time. It is switched off for the process.
+        The weights are packed as well, which takes longer than one answer gains by it.
         """
+        if self._device.type == "cpu":
+            self._network = packed(self.model)
         if self._device.type == "cpu" and threads > 1:
             torch.set_num_threads(1)
             self._threads = threads
@@ -71,7 +76,7 @@ class TorchEngine:
     def _all_views(self, seen: list[Tensor]) -> list[Tensor]:
         """The network's logits for each view; on a CPU the views of few images go through it together, those of many in pieces."""
         if self._device.type != "cpu":
-            return [self.model(view) for view in seen]
+            return [self._network(view) for view in seen]
         stacked = torch.cat(seen).contiguous(memory_format=torch.channels_last)  # [V * B, 3, S, S]
         pieces = torch.split(stacked, piece_size(len(stacked), threads=self._threads))
         outputs = [self._forward(piece) for piece in pieces] if self._pool is None else list(self._pool.map(self._forward, pieces))
@@ -80,7 +85,7 @@ class TorchEngine:
     @torch.no_grad()
     def _forward(self, piece: Tensor) -> Tensor:
         # Without gradients here too: that setting belongs to a thread.
-        return self.model(piece)  # type: ignore[no-any-return]
+        return self._network(piece)  # type: ignore[no-any-return]
 
 
 def piece_size(images: int, *, threads: int) -> int:
