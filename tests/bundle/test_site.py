@@ -118,6 +118,17 @@ def test_page_is_the_servers_but_for_policy_and_config(onnx_bundle: Path, tmp_pa
     assert "curl" not in index
 
 
+def test_nothing_is_asked_for_ahead_that_is_not_there(onnx_bundle: Path, tmp_path: Path, archive: Path, package: Package) -> None:
+    page = Path(shutil.copytree(PAGE, tmp_path / "page"))
+    index = (page / "index.html").read_text(encoding="utf-8")
+    more = '<link rel="modulepreload" href="page/js/model-http.js">\n</head>'
+    (page / "index.html").write_text(index.replace("</head>", more), encoding="utf-8")
+    write_site(onnx_bundle, tmp_path / "site", ort_web=archive, package=package, page=page)
+    written = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "model-http.js" not in written
+    assert 'rel="modulepreload" href="page/js/config.js"' in written
+
+
 def test_panels_without_a_server_stay_at_home() -> None:
     names = page_files(PAGE)
     assert "js/panels/try.js" in names

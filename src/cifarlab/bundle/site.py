@@ -127,13 +127,14 @@ def _fill(
     for name, (path, content, unpacked) in contents.items():
         _write(folder / path, content)
         files[name] = {"path": path, "download": len(content), "bytes": unpacked}
-    for asset in page_files(page):
+    assets = page_files(page)
+    for asset in assets:
         _write(folder / "page" / asset, (page / asset).read_bytes())
     _write(folder / "page" / "js" / "config.js", _config().encode())
     examples = _examples(page, description["classes"])
     for each in examples:
         _write(folder / each["url"], (page / "examples" / Path(each["url"]).name).read_bytes())
-    _write(folder / "index.html", _index((page / "index.html").read_text(encoding="utf-8"), description).encode())
+    _write(folder / "index.html", _index((page / "index.html").read_text(encoding="utf-8"), description, assets=assets).encode())
     facts = _facts(description, {"files": files, "runtime": f"{package.name} {package.version}", "examples": examples})
     write_json(folder / FACTS, facts)
     write_text(folder / "runtime" / "LICENSE.txt", LICENSE.format(package=f"{package.name} {package.version}"))
@@ -168,8 +169,13 @@ def _config() -> str:
     return f"// @ts-check\n/** What this page is made of: see cifarlab's own config.js. */\nexport default {json.dumps(chosen)};\n"
 
 
-def _index(text: str, description: Mapping[str, Any]) -> str:
-    """The page's index.html with its policy, which a static host sends no header for, and words of its own for no script."""
+def _index(text: str, description: Mapping[str, Any], *, assets: list[str]) -> str:
+    """The page's index.html with its policy, which a static host sends no header for, and words of its own for no script.
+
+    What it asks for ahead of time and is not among `assets`, is left out.
+    """
+    wanted = {f"page/{name}" for name in (*assets, "js/config.js")}
+    text = re.sub(r'<link rel="modulepreload" href="([^"]*)">\n', lambda found: found[0] if found[1] in wanted else "", text)
     policy = f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     text, count = re.subn(r'<meta charset="utf-8">', lambda _: policy, text, count=1)
     if not count:
