@@ -46,7 +46,7 @@ const { createModel } = await import(`./model-${config.backend}.js`);
 const model = createModel(api);
 const classifier = createClassifier({ store, model, announce });
 const panelArea = h("main", { id: "panels", tabindex: "-1" });
-const router = createRouter({ config, area: panelArea, fail, context: () => context });
+const router = createRouter({ config, area: panelArea, fail, context: () => context, always });
 const context = {
   api: config.backend === "http" ? api : null,
   model,
@@ -62,6 +62,16 @@ const context = {
   fail,
 };
 
+/** What the address of a panel holds besides its own: the model, where there is a choice, and the example. @param {string} panel */
+function always(panel) {
+  if (["runs", "errors"].includes(panel)) return {};
+  const picture = store.get("picture");
+  return {
+    ...(store.get("models").length > 1 && panel !== "compare" ? { model: store.get("model") } : {}), // Compare names two
+    ...(picture ? { example: picture.origin === "example" ? picture.name : null } : {}),
+  };
+}
+
 /** A picture that came by drop, paste or file chooser. @param {File} file @param {string} origin */
 async function receive(file, origin) {
   const picture = await classifier.open(file, { name: file.name, origin });
@@ -69,20 +79,13 @@ async function receive(file, origin) {
   if (["runs", "errors"].includes(router.current())) router.navigate("try");
   // Only Try says what is wrong with a file in its own place.
   else if (!picture && store.get("problem") && router.current() !== "try") fail(new Error(store.get("problem")));
-  if (!picture) return;
-  const { example, ...others } = router.params(); // an address that names an example no longer tells the truth
-  router.remember({ ...others, ...modelInAddress() });
-}
-
-/** The address names the model where there is a choice. */
-function modelInAddress() {
-  return store.get("models").length > 1 ? { model: store.get("model") } : {};
 }
 
 const above = [header({ config, store, tabs: router.tabs }), offline(store, check)];
 if (config.backend === "onnx") above.push((await import("./widgets/downloading.js")).downloading(model));
 document.querySelector("#app")?.replaceChildren(...above, panelArea, noticeArea);
 arriving({ receive, fail });
+addEventListener("hashchange", follow); // before the router shows the panel
 router.start();
 await begin();
 
@@ -94,14 +97,35 @@ async function begin() {
     store.set({ problem: /** @type {Error} */ (error).message });
     return fail(error);
   }
-  const wanted = router.params().model;
-  const models = store.get("models");
-  const chosen = models.find((/** @type {any} */ one) => one.name === wanted) ?? models[0];
-  store.on("model", () => {
-    router.remember({ ...router.params(), ...modelInAddress() });
-    void examples();
-  });
-  store.set({ model: chosen.name });
+  store.on("model", examples);
+  store.set({ model: modelOf(router.params()) ?? store.get("models")[0].name });
+  // The bare address stays until something is chosen.
+  store.on(["model", "picture"], () => (location.hash || store.get("history").length) && router.remember(router.params()));
+}
+
+/** The model that an address names, if it is served. @param {Record<string, any>} params @returns {string | undefined} */
+function modelOf({ model: wanted }) {
+  return store.get("models").find((/** @type {any} */ one) => one.name === wanted)?.name;
+}
+
+/** The address was changed by hand or by Back: its model and example are taken. */
+function follow() {
+  const params = router.params();
+  store.set({ model: modelOf(params) ?? store.get("model") });
+  const picture = store.get("picture");
+  const isShown = picture?.origin === "example" && picture.name === params.example;
+  const example = (store.get("examples") ?? []).find((/** @type {any} */ one) => one.name === params.example);
+  if (picture && example && !isShown) void openExample(example, () => store.get("picture") === picture);
+}
+
+/** @param {any} example @param {() => boolean} wanted whether it still is, once it has arrived */
+async function openExample(example, wanted) {
+  try {
+    const blob = await model.load(example.url);
+    if (wanted()) await classifier.open(blob, { name: example.name, label: example.label, origin: "example" });
+  } catch (error) {
+    fail(error);
+  }
 }
 
 async function examples() {
@@ -110,9 +134,9 @@ async function examples() {
     const found = await model.examples({ model: name });
     if (name !== store.get("model")) return;
     store.set({ examples: found });
-    if (store.get("picture") || store.get("busy") || !found.length) return;
-    const wanted = found.find((/** @type {any} */ one) => one.name === router.params().example) ?? found[0];
-    await classifier.open(await model.load(wanted.url), { name: wanted.name, label: wanted.label, origin: "example" });
+    const free = () => !store.get("picture") && !store.get("busy");
+    const first = found.find((/** @type {any} */ one) => one.name === router.params().example) ?? found[0];
+    if (first && free()) await openExample(first, free);
   } catch (error) {
     fail(error);
   }

@@ -50,7 +50,11 @@ export function createClassifier({ store, model, announce }) {
     store.set({ busy: true, problem: null });
     try {
       early = null;
-      const picture = await opening((signal) => decode(blob, about, (file) => send(file, signal)));
+      const picture = await opening(async (signal) => {
+        const found = await decode(blob, about, (file) => send(file, signal));
+        if (signal.aborted) release(found);
+        return found;
+      });
       if (!picture) return null;
       store.set({ picture, prediction: null });
       return picture;
@@ -66,6 +70,8 @@ export function createClassifier({ store, model, announce }) {
   function reopen(picture) {
     opening.cancel();
     if (picture !== store.get("picture")) store.set({ picture, prediction: null });
+    else if (store.get("prediction")) store.set({ busy: false, problem: null });
+    else void again();
   }
 
   store.on(["picture", "model"], again);

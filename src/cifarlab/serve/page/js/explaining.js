@@ -1,14 +1,9 @@
 // @ts-check
-/** Questions to POST /explain about the picture as the model sees it, and the pixels that it sees. */
+/** Questions to POST /explain about the picture as the model sees it. */
 
-import { fitBitmap } from "./resize.js";
+import { png } from "./pixels.js";
 
 /** @typedef {import("./resize.js").Pixels} Pixels */
-
-/** What the chosen model sees of a picture: size x size. @param {any} picture @param {any} chosen @returns {Pixels} */
-export function seenBy(picture, chosen) {
-  return fitBitmap(picture.bitmap, { size: chosen.size, rule: chosen.resize });
-}
 
 /** @param {any} api */
 export function createExplainer(api) {
@@ -34,14 +29,6 @@ export function createExplainer(api) {
       return layers.get(model);
     },
   };
-}
-
-/** A PNG keeps the pixels as they are: they are opaque. @param {Pixels} pixels @returns {Promise<Blob>} */
-function png(pixels) {
-  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.putImageData(new ImageData(/** @type {any} */ (pixels.data), pixels.width, pixels.height), 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
 }
 
 /** Three significant digits, with a real minus. @param {number} value */

@@ -1,6 +1,7 @@
 // @ts-check
 /** What the model sees of a picture, computed in the browser as the server does it. */
 
+import { paint } from "./pixels.js";
 import { createCanvas, decode, fitBitmap } from "./resize.js";
 
 /** @typedef {import("./picture.js").Picture} Picture */
@@ -41,7 +42,6 @@ export function drawPixels(canvas, pixels, model) {
   canvas.width = canvas.height = side;
   canvas.classList.toggle("gray", model.color === "gray");
   const whole = createCanvas(pixels.width, pixels.height);
-  const image = new ImageData(new Uint8ClampedArray(pixels.data), pixels.width, pixels.height);
-  /** @type {OffscreenCanvasRenderingContext2D} */ (whole.getContext("2d")).putImageData(image, 0, 0);
+  paint(whole, pixels);
   canvas.getContext("2d")?.drawImage(whole, -corner, -corner);
 }

@@ -12,6 +12,8 @@
  * A picture is a Blob (an image file) or an ImageData, whose pixels arrive unchanged. ms: from the call to the answer.
  */
 
+import { png } from "./pixels.js";
+
 /** @param {ReturnType<typeof import("./api.js").createApi>} api */
 export function createModel(api) {
   /** @type {Map<string, Promise<Blob>>} */
@@ -32,16 +34,9 @@ export function createModel(api) {
     /** @param {Blob | ImageData} picture @param {{ model?: string | null, signal?: AbortSignal }} [given] */
     async predict(picture, { model, signal } = {}) {
       const began = performance.now();
-      const body = picture instanceof Blob ? picture : await asPng(picture);
+      const body = picture instanceof Blob ? picture : await png(picture);
       const { predictions, unlike } = await api.json("predict", { method: "POST", body, query: { model, top_k: 100000 }, signal });
       return { label: predictions[0].label, predictions, unlike, ms: performance.now() - began };
     },
   };
-}
-
-/** @param {ImageData} pixels opaque, so that a PNG keeps them as they are @returns {Promise<Blob>} */
-async function asPng(pixels) {
-  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
-  /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
 }

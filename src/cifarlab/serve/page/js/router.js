@@ -4,11 +4,14 @@
 import { h, replace } from "./dom.js";
 
 /**
- * @param {{ config: any, area: HTMLElement, fail: (error: unknown) => void, context: () => any }} given
+ * always(panel): what the address of each panel holds besides its own.
+ * @param {{ config: any, area: HTMLElement, fail: (error: unknown) => void, context: () => any, always: (panel: string) => Record<string, string> }} given
  */
-export function createRouter({ config, area, fail, context }) {
-  /** @type {Map<string, { section: HTMLElement, loading: Promise<any> }>} */
+export function createRouter({ config, area, fail, context, always }) {
+  /** @type {Map<string, { section: HTMLElement, loading: Promise<any>, scroll: number }>} */
   const opened = new Map();
+  /** The panels' files in css/; those of hidden panels are off. @type {Map<string, { link: HTMLLinkElement, loaded: Promise<void> }>} */
+  const sheets = new Map();
   /** @type {{ id: string, panel: any } | null} */
   let shown = null;
   let failures = 0; // browsers remember by its address that a module did not arrive, so the next attempt needs another address
@@ -46,14 +49,14 @@ export function createRouter({ config, area, fail, context }) {
 
   /** @param {string} id @param {Record<string, any>} [params] */
   function navigate(id, params = {}) {
-    const to = address(id, params);
+    const to = address(id, { ...always(id), ...params });
     if (location.hash === to) void render();
     else location.hash = to;
   }
 
   /** @param {Record<string, any>} params */
   function remember(params) {
-    history.replaceState(null, "", address(current(), params));
+    history.replaceState(null, "", address(current(), { ...params, ...always(current()) }));
   }
 
   function current() {
@@ -62,6 +65,7 @@ export function createRouter({ config, area, fail, context }) {
 
   async function render() {
     const { id, params } = parsed();
+    if (shown && shown.id !== id) leave(shown);
     for (const each of config.panels) {
       const button = /** @type {HTMLElement} */ (tabs.querySelector(`#tab-${each}`));
       button.setAttribute("aria-selected", String(each === id));
@@ -71,18 +75,28 @@ export function createRouter({ config, area, fail, context }) {
       if (each === id) reveal(button);
     }
     document.title = id === config.panels[0] ? "cifarlab" : `${config.titles[id]} - cifarlab`;
-    if (shown && shown.id !== id) {
-      shown.panel.hide?.();
-      shown = null;
-    }
     try {
-      const panel = await (opened.get(id) ?? load(id)).loading;
+      const entry = opened.get(id) ?? load(id);
+      const { panel, styles } = await entry.loading;
       if (parsed().id !== id) return; // another tab was opened meanwhile
+      const comes = shown?.id !== id;
       shown = { id, panel };
+      // What another panel calls by the same name must not take its style.
+      for (const [name, { link }] of sheets) if (link.sheet) link.sheet.disabled = !styles.includes(name);
       panel.show?.(params);
+      if (comes) scrollTo(0, entry.scroll);
     } catch (error) {
       fail(error);
     }
+  }
+
+  /** @param {{ id: string, panel: any }} given the panel that goes out of view */
+  function leave({ id, panel }) {
+    const entry = opened.get(id);
+    shown = null;
+    if (entry) entry.scroll = scrollY;
+    if (entry?.section.contains(document.activeElement)) area.focus({ preventScroll: true }); // what had it is hidden now
+    panel.hide?.();
   }
 
   /** On a phone the row of tabs scrolls. @param {HTMLElement} button */
@@ -101,7 +115,7 @@ export function createRouter({ config, area, fail, context }) {
       section.remove();
       throw new Error(`The panel ${config.titles[id]} cannot be loaded: ${error.message}`);
     });
-    const entry = { section, loading };
+    const entry = { section, loading, scroll: 0 };
     opened.set(id, entry);
     return entry;
   }
@@ -109,10 +123,29 @@ export function createRouter({ config, area, fail, context }) {
   /** @param {string} id @param {HTMLElement} section */
   async function create(id, section) {
     const { default: definition } = await fetched(id);
-    await Promise.all((definition.styles ?? []).map(stylesheet));
+    const { styles = [] } = definition;
+    await Promise.all(styles.map(stylesheet));
     const panel = definition.create(context());
     replace(section, panel.element);
-    return panel;
+    return { panel, styles };
+  }
+
+  /** @param {string} name a file in css/ */
+  function stylesheet(name) {
+    const known = sheets.get(name);
+    if (known) return known.loaded;
+    const link = h("link", { rel: "stylesheet", href: new URL(`../css/${name}`, import.meta.url).href });
+    const loaded = new Promise((done, failed) => {
+      link.onload = () => done((link.sheet.disabled = true)); // until its panel is shown
+      link.onerror = () => {
+        sheets.delete(name); // the next visit tries anew
+        link.remove();
+        failed(new Error(`${name} is missing`));
+      };
+    });
+    sheets.set(name, { link, loaded });
+    document.head.append(link);
+    return loaded;
   }
 
   /** @param {string} id */
@@ -126,7 +159,9 @@ export function createRouter({ config, area, fail, context }) {
   }
 
   function start() {
+    history.scrollRestoration = "manual"; // each panel has its own place
     addEventListener("hashchange", () => void render());
+    addEventListener("resize", () => reveal(/** @type {HTMLElement} */ (tabs.querySelector(`#tab-${current()}`))));
     // The link's own jump would put its target where the panel's address is.
     document.querySelector(".skip")?.addEventListener("click", (event) => {
       event.preventDefault();
@@ -141,13 +176,4 @@ export function createRouter({ config, area, fail, context }) {
 /** By name; a name that is given several times has a list of its values. @param {URLSearchParams} query @returns {Record<string, any>} */
 function grouped(query) {
   return Object.fromEntries([...new Set(query.keys())].map((name) => [name, query.getAll(name)]).map(([name, values]) => [name, values.length > 1 ? values : values[0]]));
-}
-
-/** @param {string} name a file in css/ */
-function stylesheet(name) {
-  return new Promise((done, failed) => {
-    const href = new URL(`../css/${name}`, import.meta.url).href;
-    const link = h("link", { rel: "stylesheet", href, onload: done, onerror: () => failed(new Error(`${name} is missing`)) });
-    document.head.append(link);
-  });
 }

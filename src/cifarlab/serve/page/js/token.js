@@ -28,6 +28,8 @@ export function askToken(wrong) {
       dialog.remove();
       done(token);
     });
+    // Escape a second time closes it all the same.
+    dialog.addEventListener("close", () => dialog.isConnected && dialog.showModal());
     document.body.append(dialog);
     dialog.showModal();
   });

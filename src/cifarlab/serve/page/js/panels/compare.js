@@ -5,7 +5,8 @@ import { h, percent, replace } from "../dom.js";
 import { drawPixels, fitted } from "../fitted.js";
 import { latest } from "../latest.js";
 import { command } from "../widgets/command.js";
-import { exampleTiles } from "../widgets/tiles.js";
+import { complaint, noPicture } from "../widgets/states.js";
+import { exampleRow } from "../widgets/tiles.js";
 
 const SHOWN = 8; // classes, of each model's most probable
 
@@ -22,14 +23,10 @@ export default {
     const sides = ["a", "b"].map((key) => side(key, chosen));
     const verdict = h("p", { class: "agreement", dataset: { testid: "agreement" } });
     const table = differences();
-    const examples = exampleTiles({
-      load: (url) => context.model.load(url),
-      pick: (example, blob) => context.open(blob, { name: example.name, label: example.label, origin: "example" }),
-      fail: context.fail,
-    });
-    const exampleArea = h("section", { class: "row" }, h("h2", { class: "row-title" }, "Examples"), examples.element);
-    const body = h("div", { class: "compare-body" }, h("div", { class: "sides" }, sides.map((one) => one.element)), h("section", { class: "card differences" }, verdict, table.element), exampleArea);
-    const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "compare-problem" } });
+    const examples = exampleRow(context);
+    const card = h("section", { class: "card differences" }, verdict, table.element);
+    const body = h("div", { class: "compare-body" }, h("div", { class: "sides" }, sides.map((one) => one.element)), card, examples.element);
+    const { element: problem, tell } = complaint("compare-problem");
     const asking = latest();
     let isShown = false;
     /** @type {Record<string, string>} */
@@ -47,36 +44,26 @@ export default {
       const models = store.get("models");
       if (models.length < 2) return replace(element, models.length ? onlyOne(models[0], announce) : nothing(store));
       const picture = store.get("picture");
-      if (!picture) return replace(element, noPicture(context));
+      if (!picture) return replace(element, h("div", { class: "empty" }, noPicture(context)));
       if (!element.contains(body)) replace(element, problem, body);
-      drawExamples(picture);
+      examples.update();
       const both = [names.a, names.b].map((name) => models.find((/** @type {any} */ one) => one.name === name));
       sides.forEach((one, index) => one.show(picture, both[index], models, context.fail));
       body.setAttribute("aria-busy", "true");
-      problem.hidden = true;
+      tell(null);
       try {
         const answers = await asking((signal) => Promise.all(both.map((model) => answerOf(model, picture, signal))));
         if (!answers) return;
         sides.forEach((one, index) => one.answer(answers[index]));
-        const sentence = agreement(both, answers);
-        verdict.textContent = sentence;
+        verdict.textContent = agreement(both, answers);
         table.update(both, answers);
-        announce(sentence);
+        announce(verdict.textContent);
       } catch (error) {
-        problem.textContent = /** @type {Error} */ (error).message;
-        problem.hidden = false;
+        tell(error);
+        sides.forEach((one) => one.answer(null)); // those of the picture before are not of this one
       }
+      card.hidden = !problem.hidden;
       body.removeAttribute("aria-busy");
-    }
-
-    /** @type {any[] | null} */
-    let drawn = null;
-    /** @param {any} picture */
-    function drawExamples(picture) {
-      const found = store.get("examples") ?? [];
-      if (drawn !== found) examples.update((drawn = found));
-      exampleArea.hidden = !found.length;
-      examples.mark(picture.origin === "example" ? picture.name : null);
     }
 
     /** @param {any} model @param {any} picture @param {AbortSignal} signal @returns {Promise<Answer>} */
@@ -87,6 +74,7 @@ export default {
     }
 
     store.on(["picture", "models", "online"], ask);
+    store.on("examples", examples.update);
     return {
       element,
       /** @param {any} params */
@@ -126,11 +114,11 @@ function side(key, chosen) {
       facts.textContent = [`${model.size} × ${model.size}`, `${model.classes.length} classes`, model.accuracy ? `${percent(model.accuracy.value)} on its test split` : null, model.calibrated === false ? "not calibrated" : null].filter(Boolean).join(" · ");
       fitted(picture, model).then((pixels) => drawPixels(canvas, pixels, model), fail);
     },
-    /** @param {Answer} given */
+    /** @param {Answer | null} given */
     answer(given) {
-      label.textContent = given.label;
-      confidence.textContent = percent(given.predictions[0].probability);
-      badge.hidden = !given.unlike;
+      label.textContent = given?.label ?? "";
+      confidence.textContent = given ? percent(given.predictions[0].probability) : "";
+      badge.hidden = !given?.unlike;
     },
   };
 }
@@ -153,12 +141,12 @@ function differences() {
     const largest = (/** @type {string} */ label) => Math.max(shares[0].get(label) ?? 0, shares[1].get(label) ?? 0);
     labels.sort((one, other) => largest(other) - largest(one));
     const heading = (/** @type {any} */ model, /** @type {string} */ key) => h("th", { scope: "col", class: `of-${key}` }, h("i", { class: "key", "aria-hidden": "true" }), model.name);
-    replace(heads, h("th", { scope: "col" }, "Class"), heading(models[0], "a"), heading(models[1], "b"), h("th", { scope: "col", class: "difference", title: "Second minus first, in percentage points" }, "Difference"));
+    replace(heads, h("th", { scope: "col" }, "Class"), heading(models[0], "a"), heading(models[1], "b"), h("th", { scope: "col", class: "difference", title: "Second minus first, in percentage points" }, "Difference, points"));
     replace(rows, labels.slice(0, all ? labels.length : SHOWN).map((label) => row(label, shares.map((each) => each.get(label)))));
     more.hidden = labels.length <= SHOWN;
     more.textContent = all ? `Show the first ${SHOWN}` : `Show all ${labels.length} classes`;
   }
-  return { element: h("div", null, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Probabilities of both models" }, table), more), update };
+  return { element: h("div", null, table, more), update };
 }
 
 /** @param {string} label @param {(number | undefined)[]} pair undefined where a model does not have the class */
@@ -196,9 +184,4 @@ function onlyOne(model, announce) {
 /** @param {any} store */
 function nothing(store) {
   return h("div", { class: "empty" }, h("p", null, store.get("problem") ? "The models could not be listed." : "Loading…"));
-}
-
-/** @param {any} context */
-function noPicture({ pick }) {
-  return h("div", { class: "empty" }, h("h2", null, "No picture yet"), h("p", null, "Drop or paste one anywhere on this page."), h("button", { type: "button", class: "primary", onclick: pick }, "Choose a picture"));
 }

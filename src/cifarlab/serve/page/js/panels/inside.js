@@ -2,11 +2,15 @@
 /** Inside the network: its layers one after the other, the channels of each, and what part of the picture a position sees. */
 
 import { h, replace } from "../dom.js";
-import { createExplainer, seenBy, short } from "../explaining.js";
+import { createExplainer, short } from "../explaining.js";
+import { fitted } from "../fitted.js";
 import { latest } from "../latest.js";
+import { paint } from "../pixels.js";
 import { channelGrid, extent } from "../widgets/grid.js";
 import { drawMap, legend } from "../widgets/heat.js";
 import { layerStrip } from "../widgets/layers.js";
+import { complaint, noPicture } from "../widgets/states.js";
+import { exampleRow } from "../widgets/tiles.js";
 
 export default {
   id: "inside",
@@ -20,8 +24,6 @@ export default {
     let active = false;
     /** @type {{ layer: string | null, first: number, own: boolean }} */
     const now = { layer: null, first: 0, own: false };
-    /** What the address holds of other things. @type {Record<string, string>} */
-    let kept = {};
     let source = ""; // picture and model whose pixels are shown
     /** @type {import("../explaining.js").Pixels | null} */
     let pixels = null;
@@ -50,7 +52,8 @@ export default {
     const channelFigure = h("figure", null, h("div", { class: "inside-frame" }, large, cell), channelName);
     const key = legend();
     const keys = h("p", { class: "small muted", id: "inside-keys" }, "Hover a cell, or focus the channels and use the arrow keys; Page Up and Page Down move by a channel. All count from 0.");
-    const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "inside-problem" } });
+    const { element: problem, tell } = complaint("inside-problem");
+    const examples = exampleRow(context);
     const work = h(
       "div",
       { class: "inside", hidden: true },
@@ -61,6 +64,7 @@ export default {
         h("section", { class: "inside-cell", "aria-label": "The chosen cell" }, h("figure", null, h("div", { class: "inside-frame" }, picture, field), h("figcaption", { class: "small muted" }, "What it sees of the picture")), channelFigure, readout),
         h("section", { class: "inside-channels", "aria-label": "Channels" }, h("div", { class: "inside-head" }, h("div", null, heading, about), h("div", { class: "inside-pages" }, back, range, on)), problem, grid.element, key.element, ownField, keys, h("p", { class: "small muted" }, "Values are those of the network on the plain picture, one view, after the layer's activation.")),
       ),
+      examples.element,
     );
     const empty = h("div", { class: "empty", dataset: { testid: "inside-empty" } });
 
@@ -68,7 +72,7 @@ export default {
     function go(changes) {
       const only = Object.keys(changes).every((name) => name === "own");
       Object.assign(now, changes);
-      context.remember({ ...kept, layer: now.layer, channel: now.first || null });
+      context.remember({ layer: now.layer, channel: now.first || null });
       if (only) draw(true);
       else void load();
     }
@@ -89,18 +93,18 @@ export default {
       work.hidden = !possible;
       empty.hidden = Boolean(possible) || store.get("busy");
       if (!possible) return nothing(chosen);
+      examples.update();
       const fresh = `${given.id} ${chosen.name}`;
       if (source === fresh) return;
       if (source && !source.endsWith(` ${chosen.name}`)) {
         Object.assign(now, { layer: null, first: 0 });
-        kept = {};
       }
-      if (source && given.origin !== "example") delete kept.example;
       source = fresh;
-      pixels = seenBy(given, chosen);
-      picture.width = picture.height = chosen.size;
-      picture.getContext("2d").putImageData(new ImageData(/** @type {any} */ (pixels.data), chosen.size, chosen.size), 0, 0);
+      pixels = null;
       try {
+        const seen = await fitted(given, chosen);
+        if (source !== fresh) return;
+        paint(picture, (pixels = seen));
         const { layers, default_layer: usual, size } = await explainer.layers(chosen.name);
         if (source !== fresh) return;
         if (!layers.some((/** @type {any} */ layer) => layer.name === now.layer)) Object.assign(now, { layer: layers[0]?.name ?? usual, first: 0 });
@@ -108,7 +112,7 @@ export default {
         await load();
       } catch (error) {
         source = ""; // the next change asks again
-        told(error);
+        tell(error);
       }
     }
 
@@ -116,7 +120,7 @@ export default {
     function nothing(chosen) {
       source = "";
       if (chosen && !chosen.explain) return replace(empty, h("h2", null, "This model cannot be opened"), h("p", null, "Its PyTorch weights are not at hand: serve the bundle or run itself."));
-      replace(empty, h("h2", null, "No picture yet"), h("p", null, store.get("problem") ?? "Drop a picture anywhere, paste one, or choose a file."), h("button", { type: "button", class: "primary", onclick: context.pick }, "Choose a picture"));
+      replace(empty, noPicture(context));
     }
 
     async function load() {
@@ -134,11 +138,11 @@ export default {
         const keep = found?.layer.name === answer.layer.name;
         found = answer;
         channels = { values: floats(answer.values), shape: answer.shape, first: answer.first, low: answer.lowest, high: answer.highest, names: namesOf(answer) };
-        told(null);
+        tell(null);
         draw(keep);
       } catch (error) {
         source = "";
-        told(error);
+        tell(error);
       }
       grid.element.classList.remove("stale");
     }
@@ -211,20 +215,12 @@ export default {
       grid.move({ row: inside((event.clientY - box.top) / box.height, height), column: inside((event.clientX - box.left) / box.width, width) });
     }
 
-    /** @param {unknown} error */
-    function told(error) {
-      problem.hidden = !error;
-      problem.textContent = error ? /** @type {Error} */ (error).message : "";
-    }
-
-    store.on(["picture", "model", "models", "busy", "problem"], () => void refresh());
+    store.on(["picture", "model", "models", "examples", "busy", "problem", "online"], () => void refresh());
     return {
       element: h("div", null, work, empty),
       /** @param {Record<string, string>} params */
-      show(params) {
+      show({ layer, channel }) {
         active = true;
-        const { layer, channel, ...others } = params;
-        kept = others;
         const first = Math.max(0, Math.floor(Number(channel)) || 0);
         const changed = layer && (layer !== now.layer || first !== now.first);
         if (changed) Object.assign(now, { layer, first });

@@ -4,7 +4,8 @@
 import { h, percent, replace } from "../dom.js";
 import { bars } from "../widgets/bars.js";
 import { sight } from "../widgets/sight.js";
-import { exampleTiles, historyTiles } from "../widgets/tiles.js";
+import { averaged } from "../widgets/states.js";
+import { exampleRow, historyTiles } from "../widgets/tiles.js";
 import { webcam } from "../widgets/webcam.js";
 
 const UNLIKE =
@@ -18,10 +19,11 @@ export default {
   /** @param {any} context */
   create(context) {
     const { store } = context;
+    let active = false;
     const view = sight(context.fail);
     const answer = verdict(context);
     const camera = camcorder(context, view, answer);
-    const examples = exampleTiles({ load: (url) => context.model.load(url), fail: context.fail, pick: (example, blob) => open(example, blob) });
+    const examples = exampleRow(context, () => camera.stop());
     const recent = historyTiles((picture) => {
       camera.stop();
       context.reopen(picture);
@@ -31,18 +33,9 @@ export default {
     const hint = h("p", { class: "muted small" }, "or drop or paste one anywhere on this page");
     const choose = () => (camera.stop(), context.pick());
     const actions = h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: choose }, "Choose a picture"), camera.button, camera.keep, hint);
-    const exampleArea = h("section", { class: "row" }, h("h2", { class: "row-title" }, "Examples"), examples.element);
     const recentArea = h("section", { class: "row", hidden: true }, h("h2", { class: "row-title" }, "Recent"), recent.element);
-    const stage = h("div", { class: "stage" }, waiting, view.element, actions, exampleArea, recentArea);
+    const stage = h("div", { class: "stage" }, waiting, view.element, actions, examples.element, recentArea);
     const element = h("div", { class: "try" }, stage, answer.element);
-
-    /** @param {any} example @param {Blob} blob */
-    async function open(example, blob) {
-      camera.stop();
-      const picture = await context.open(blob, { name: example.name, label: example.label, origin: "example" });
-      if (picture) context.remember({ ...chosenModel(), example: example.name });
-    }
-    const chosenModel = () => (store.get("models").length > 1 ? { model: store.get("model") } : {});
 
     function draw() {
       const picture = store.get("picture");
@@ -51,52 +44,48 @@ export default {
       view.element.hidden = !picture && !camera.running();
       element.classList.toggle("without-picture", !waiting.hidden);
       answer.element.hidden = !waiting.hidden && !store.get("problem");
+      examples.update();
+      noExamples.hidden = store.get("examples")?.length !== 0;
       if (camera.running()) return;
       if (picture && model) view.show(picture, model, store.get("busy"));
       answer.update(picture, store.get("prediction"));
-      examples.mark(picture?.origin === "example" ? picture.name : null);
       recent.update(store.get("history"), picture);
       recentArea.hidden = store.get("history").length < 2;
     }
-    function drawExamples() {
-      const found = store.get("examples") ?? [];
-      examples.update(found);
-      exampleArea.hidden = !found.length;
-      noExamples.hidden = Boolean(found.length) || store.get("examples") === null;
-      examples.mark(store.get("picture")?.origin === "example" ? store.get("picture").name : null);
-    }
-    store.on(["picture", "prediction", "problem", "busy", "model", "history"], draw);
-    store.on("examples", drawExamples);
+    store.on(["picture", "prediction", "problem", "busy", "model", "history", "examples"], () => active && draw());
     // A picture that is dropped or pasted ends the webcam.
     store.on("picture", () => camera.stop());
-    drawExamples();
-
-    /** @param {any} params */
-    async function show(params) {
-      draw();
-      const example = (store.get("examples") ?? []).find((/** @type {any} */ one) => one.name === params.example);
-      const isShown = store.get("picture")?.origin === "example" && store.get("picture").name === params.example;
-      if (example && !isShown) await context.model.load(example.url).then((/** @type {Blob} */ blob) => open(example, blob), context.fail);
-    }
-    return { element, show, hide: () => camera.stop() };
+    return {
+      element,
+      show() {
+        active = true;
+        draw();
+      },
+      hide() {
+        active = false;
+        camera.stop();
+      },
+    };
   },
 };
 
 /** The right-hand side: the answer in words, its badges, and the bars. @param {any} context */
-function verdict({ store, again }) {
+function verdict({ store, config, navigate, again }) {
   const label = h("strong", { class: "answer-label", dataset: { testid: "label" } });
   const confidence = h("span", { class: "answer-confidence number", dataset: { testid: "confidence" } });
   const truth = h("span", { class: "truth", hidden: true, dataset: { testid: "truth" } });
   const unlike = h("span", { class: "chip warn", hidden: true, dataset: { testid: "unlike" } }, "Unlike the training data");
   const why = h("p", { class: "callout", hidden: true, dataset: { testid: "unlike-why" } }, UNLIKE);
-  const chart = bars({ top: 5 });
+  const hasWhy = config.panels.includes("why");
+  const chart = bars({ top: 5, ...(hasWhy && { onpick: (target) => navigate("why", { target }), label: "Probabilities; choose a class to see why" }) });
+  const hint = h("p", { class: "muted small", hidden: true }, "Choose a class to see where the model finds it.");
   const footnote = h("p", { class: "footnote muted small" });
   const note = h("p", { class: "muted small", hidden: true });
   const reason = h("p", null);
   const retry = h("button", { type: "button", class: "link", hidden: true, onclick: again, dataset: { testid: "again" } }, "Try again");
   const problem = h("div", { class: "problem", role: "alert", hidden: true, dataset: { testid: "problem" } }, reason, retry);
   const answer = h("div", { class: "answer", dataset: { testid: "answer" } }, label, confidence, h("span", { class: "badges" }, truth, unlike));
-  const body = h("div", { class: "verdict-body" }, answer, chart.element, why, note, footnote);
+  const body = h("div", { class: "verdict-body" }, answer, h("div", { class: "answer-bars" }, chart.element, hint), why, note, footnote);
   const element = h("section", { class: "verdict card", "aria-label": "What the model says", dataset: { testid: "verdict" } }, problem, body);
 
   /** @param {any} picture @param {any} prediction @param {boolean} [isLive] */
@@ -117,16 +106,17 @@ function verdict({ store, again }) {
     confidence.textContent = percent(best.probability);
     unlike.hidden = why.hidden = !prediction.unlike;
     chart.update(prediction.predictions);
+    hint.hidden = !hasWhy || !model?.explain || isLive;
     judge(picture, best.label);
     note.hidden = !picture?.note;
     note.textContent = picture?.note ?? "";
     const kind = model?.calibrated === false ? "Not calibrated: a run's own confidence is often too high or too low; cifarlab export calibrates it" : "Confidence calibrated on validation images";
-    replace(footnote, h("span", { dataset: { testid: "latency" } }, `Answered in ${Math.max(1, Math.round(prediction.ms))} ms`), ` · ${viewsText(model?.views)} · ${kind}`);
+    replace(footnote, h("span", { dataset: { testid: "latency" } }, `Answered in ${Math.max(1, Math.round(prediction.ms))} ms`), ` · ${averaged(model?.views)} · ${kind}`);
   }
 
   function clear() {
     for (const part of [label, confidence, footnote]) part.textContent = "";
-    for (const part of [truth, unlike, why, note]) part.hidden = true;
+    for (const part of [truth, unlike, why, note, hint]) part.hidden = true;
     chart.update(null);
   }
 
@@ -139,11 +129,6 @@ function verdict({ store, again }) {
     truth.textContent = known === null ? "None of its classes" : known === said ? "Right" : `Wrong: it shows ${known}`;
   }
   return { element, update };
-}
-
-/** @param {string | undefined} views */
-function viewsText(views) {
-  return { none: "one view", flip: "two views averaged", six: "six views averaged", selective: "two or six views averaged" }[views ?? "none"] ?? views;
 }
 
 /** The webcam's buttons and its live answers. @param {any} context @param {any} view @param {any} answer */

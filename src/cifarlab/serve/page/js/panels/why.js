@@ -2,17 +2,17 @@
 /** Why a class: where the network sees it (Grad-CAM), what hiding a part changes (occlusion), and a brush to hide parts by hand. */
 
 import { h, percent, replace } from "../dom.js";
-import { createExplainer, seenBy, short } from "../explaining.js";
+import { createExplainer, short } from "../explaining.js";
+import { fitted } from "../fitted.js";
 import { latest, oneAtATime } from "../latest.js";
 import { bars } from "../widgets/bars.js";
 import { brush } from "../widgets/brush.js";
 import { drawMap, legend } from "../widgets/heat.js";
+import { averaged, complaint, noPicture } from "../widgets/states.js";
+import { exampleRow } from "../widgets/tiles.js";
 
 const MAPS = { gradcam: "Grad-CAM", occlusion: "Occlusion", none: "No map" };
 /** @typedef {keyof typeof MAPS} Kind */
-
-/** A share that no line breaks. @param {number} probability */
-const share = (probability) => percent(probability).replaceAll(" ", "\u00a0");
 
 export default {
   id: "why",
@@ -27,6 +27,8 @@ export default {
     /** What is chosen; target null: whatever class is the most probable. @type {{ kind: Kind, target: string | null, layer: string | null }} */
     const now = { kind: "gradcam", target: null, layer: null };
     let source = ""; // picture and model that the brush holds
+    /** The class that the address names. @type {string | null} */
+    let wanted = null;
     /** Of the painted picture. @type {any} */
     let answer = null;
     /** The question whose map is shown or under way. @type {any[]} */
@@ -53,16 +55,17 @@ export default {
     const chart = bars({ top: matchMedia("(max-width: 800px)").matches ? 5 : 10, onpick: (label) => go({ target: label }), label: "Probabilities; choose a class to explain" });
     const change = h("p", { class: "why-change", dataset: { testid: "why-change" } });
     const views = h("p", { class: "small muted", dataset: { testid: "why-views" } });
-    const problem = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid: "why-problem" } });
+    const { element: problem, tell } = complaint("why-problem");
+    const examples = exampleRow(context);
     const tools = h("div", { class: "why-brush-tools" }, h("div", { class: "field" }, h("label", { for: "why-width" }, "Brush size"), width), undo, clear);
     const work = h(
       "div",
       { class: "why", hidden: true },
-      h("section", { class: "why-left", "aria-label": "Picture and map" }, kinds, stage.element, key.element, h("div", { class: "why-fields" }, opacityField, layerField)),
+      h("section", { class: "why-left", "aria-label": "Picture and map" }, kinds, stage.element, key.element, h("div", { class: "why-fields" }, opacityField, layerField), examples.element),
       h("section", { class: "why-right", "aria-label": "Classes" }, said, h("div", { class: "why-which" }, h("h2", null, "Which class?"), h("p", { class: "small muted" }, "Choose one, and the map shows it.")), chart.element, change, problem, h("div", { class: "card why-hide" }, h("div", { class: "why-hide-head" }, h("h2", null, "Hide parts of it"), h("label", { class: "why-on" }, on, "Brush")), tools, hint), views),
     );
     const empty = h("div", { class: "empty", dataset: { testid: "why-empty" } });
-    const predict = oneAtATime(predicted, told);
+    const predict = oneAtATime(predicted, tell);
     stage.ready(on.checked);
 
     /** @param {Partial<typeof now>} changes */
@@ -74,10 +77,8 @@ export default {
     }
 
     function remember() {
-      context.remember({ ...kept, target: now.target, map: now.kind === "gradcam" ? null : now.kind, layer: now.layer });
+      context.remember({ target: now.target, map: now.kind === "gradcam" ? null : now.kind, layer: now.layer });
     }
-    /** What the address holds of other things. @type {Record<string, string>} */
-    let kept = {};
 
     function fade() {
       stage.map.style.setProperty("opacity", String(Number(opacity.value) / 100));
@@ -92,22 +93,31 @@ export default {
       work.hidden = !possible;
       empty.hidden = Boolean(possible) || store.get("busy");
       if (!possible) return nothing(chosen);
+      examples.update();
       const fresh = `${picture.id} ${chosen.name}`;
       if (source !== fresh) {
-        if (source && !source.endsWith(` ${chosen.name}`)) [now.layer, kept] = [null, {}]; // another network has other layers
-        if (source && picture.origin !== "example") delete kept.example;
-        source = fresh;
-        answer = null;
+        if (source && !source.endsWith(` ${chosen.name}`)) now.layer = null; // another network has other layers
+        if (!source.startsWith(`${picture.id} `)) now.target = wanted; // a new picture begins with its own answer
         if (now.target !== null && !chosen.classes.includes(now.target)) now.target = null;
-        stage.start(seenBy(picture, chosen));
+        [source, answer, wanted] = [fresh, null, null];
+        remember();
+        stage.start(null);
+        stage.map.hidden = true;
+        said.textContent = "";
+        tell(null);
+        try {
+          const seen = await fitted(picture, chosen);
+          if (source !== fresh) return;
+          stage.start(seen);
+          await prepare(chosen.name);
+          if (source !== fresh) return;
+        } catch (error) {
+          source = ""; // the next change asks again
+          return tell(error);
+        }
         width.max = String(Math.max(2, Math.round(chosen.size / 2)));
         width.value = String(Math.max(1, Math.round(chosen.size / 5)));
         stage.shape(Number(width.value));
-        stage.map.hidden = true;
-        said.textContent = "";
-        told(null);
-        await prepare(chosen.name);
-        if (source !== fresh) return;
       }
       show();
       if (store.get("prediction")) await explain();
@@ -116,22 +126,18 @@ export default {
     /** @param {any} chosen */
     function nothing(chosen) {
       if (chosen && !chosen.explain) return replace(empty, h("h2", null, "This model cannot be explained"), h("p", null, "Its PyTorch weights are not at hand: serve the bundle or run itself."));
-      replace(empty, h("h2", null, "No picture yet"), h("p", null, store.get("problem") ?? "Drop a picture anywhere, paste one, or choose a file."), h("button", { type: "button", class: "primary", onclick: context.pick }, "Choose a picture"));
+      replace(empty, noPicture(context));
     }
 
     /** Layers to choose from and the colour that hides. @param {string} name */
     async function prepare(name) {
-      try {
-        const described = await explainer.layers(name);
-        if (store.get("model") !== name) return;
-        const drawn = described.layers.filter((/** @type {any} */ layer) => layer.has_map);
-        replace(layerChoice, drawn.map((/** @type {any} */ layer) => h("option", { value: layer.name }, `${layer.name}, ${layer.shape[0]}×${layer.shape[1]}${layer.name === described.default_layer ? " (last)" : ""}`)));
-        if (!drawn.some((/** @type {any} */ layer) => layer.name === now.layer)) now.layer = null;
-        layerChoice.value = now.layer ?? described.default_layer ?? "";
-        stage.shape(Number(width.value), described.fill);
-      } catch (error) {
-        told(error);
-      }
+      const described = await explainer.layers(name);
+      if (store.get("model") !== name) return;
+      const drawn = described.layers.filter((/** @type {any} */ layer) => layer.has_map);
+      replace(layerChoice, drawn.map((/** @type {any} */ layer) => h("option", { value: layer.name }, `${layer.name}, ${layer.shape[0]}×${layer.shape[1]}${layer.name === described.default_layer ? " (last)" : ""}`)));
+      if (!drawn.some((/** @type {any} */ layer) => layer.name === now.layer)) now.layer = null;
+      layerChoice.value = now.layer ?? described.default_layer ?? "";
+      stage.shape(Number(width.value), described.fill);
     }
 
     /** The class that is explained. @returns {string | null} */
@@ -150,8 +156,8 @@ export default {
       const of = (/** @type {any} */ given) => given?.predictions.find((/** @type {any} */ one) => one.label === target())?.probability ?? 0;
       change.hidden = !answer || !first;
       if (answer && first) replace(change, h("strong", null, target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span", { class: "muted" }, `${percent(of(first))} without`));
-      const averaged = { none: "one view", flip: "two views", six: "six views", selective: "two views, or six where two are not sure" }[/** @type {string} */ (store.chosen()?.views)];
-      views.textContent = averaged === "one view" ? "Maps and probabilities are both of the network on the plain picture." : `The bars average views of the picture: ${averaged}. Maps are of the network on the plain picture alone.`;
+      const { views: rule } = store.chosen();
+      views.textContent = rule === "none" ? "Maps and probabilities are both of the plain picture, one view." : `Maps are of the plain picture, one view; the bars are of ${averaged(rule)}, so the two can differ a little.`;
     }
 
     /** @param {boolean} settled */
@@ -172,7 +178,7 @@ export default {
         if (before !== source) return;
         answer = stage.painted() ? found : null;
       }
-      told(null);
+      tell(null);
       show();
       if (!settled) return;
       const shown = answer ?? store.get("prediction");
@@ -187,28 +193,29 @@ export default {
       const question = [pixels, store.get("model"), name, now.kind, now.layer];
       if (question.every((part, index) => part === asked[index])) return;
       asked = question;
+      work.classList.toggle("waiting", now.kind !== "none");
       if (now.kind === "none") {
         asking.cancel();
         stage.map.hidden = true;
         said.textContent = "The picture as the model sees it.";
         return;
       }
-      work.classList.add("waiting");
       try {
         const query = { kind: now.kind, model: store.get("model"), target: name, layer: now.kind === "gradcam" ? now.layer : null };
         const found = await asking((signal) => explainer.ask(pixels, query, signal));
-        if (found) map(found);
+        if (!found) return; // a newer question is under way
+        map(found);
       } catch (error) {
         asked = [];
         stage.map.hidden = true;
-        told(error);
+        tell(error);
       }
       work.classList.remove("waiting");
     }
 
     /** @param {any} found */
     function map(found) {
-      told(null);
+      tell(null);
       const { label, probability } = found.target;
       const side = found.over_picture.length;
       const isGradcam = found.kind === "gradcam";
@@ -219,37 +226,29 @@ export default {
       drawMap(stage.map, values, { width: side, height: side, low: isGradcam ? 0 : -most, high: most, scale: isGradcam ? "viridis" : "coolwarm" });
       fade();
       if (isGradcam) {
-        said.textContent = most === 0 ? `Nothing in ${found.layer} speaks for ${label}: the map is empty. Another layer may show more.` : `Where ${found.layer} (${found.shape.join("×")} positions) sees ${label}; on this one view it is ${share(probability)} probable.`;
-        key.update({ ends: most === 0 ? ["0"] : ["0", short(most / 2), short(most)], text: "In units of the logit: the brighter, the more a place speaks for the class. Each map has its own scale." });
+        said.textContent = most === 0 ? `Nothing in ${found.layer} speaks for ${label}: the map is empty. Another layer may show more.` : `Where ${found.layer} (${found.shape.join("×")} positions) finds evidence for ${label}, which has ${percent(probability)} on this one view.`;
+        key.update({ ends: most === 0 ? ["0"] : ["0", short(most / 2), short(most)], text: "The brighter, the more a place speaks for the class, in units of its logit (the score before softmax). Each map has its own scale." });
       } else {
-        said.textContent = most === 0 ? `No patch changes ${label}.` : `How ${label} (${share(probability)} on this one view) changes when a gray patch of ${found.patch}×${found.patch} pixels hides a place.`;
+        said.textContent = most === 0 ? `No patch changes ${label}.` : `How ${label} (${percent(probability)} on this one view) changes when a gray patch of ${found.patch}×${found.patch} pixels hides a place.`;
         const points = (/** @type {number} */ value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${short(100 * Math.abs(value))}`;
         key.update({ scale: "coolwarm", ends: [points(most), "0", points(-most)], text: "Percentage points, on average over the patches that hide a pixel. Red: hiding it costs the class, so the class needs it. Blue: hiding it helps." });
       }
     }
 
-    /** @param {unknown} error */
-    function told(error) {
-      problem.hidden = !error;
-      problem.textContent = error ? /** @type {Error} */ (error).message : "";
-    }
-
-    store.on(["picture", "model", "models", "prediction", "busy", "problem"], () => void refresh());
+    store.on(["picture", "model", "models", "examples", "prediction", "busy", "problem", "online"], () => void refresh());
     return {
       element: h("div", null, work, empty),
       /** @param {Record<string, string>} params */
-      show(params) {
+      show({ target: named, layer, map: kind }) {
         active = true;
-        const { target: wanted, layer, map: kind, ...others } = params;
-        kept = others;
-        if (wanted) now.target = wanted;
+        if (named) now.target = wanted = named;
         if (layer) now.layer = layer;
         if (kind in MAPS) now.kind = /** @type {Kind} */ (kind);
         void refresh();
       },
       hide() {
         active = false;
-        if (work.classList.contains("waiting")) asked = [];
+        if (work.classList.contains("waiting")) asked = []; // it is asked anew
         asking.cancel();
       },
     };

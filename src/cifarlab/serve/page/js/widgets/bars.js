@@ -13,8 +13,8 @@ export function bars({ top = 5, onpick, label = "Probabilities" } = {}) {
   let all = false;
   /** @type {any[] | null} */
   let present = null;
-  /** @type {string | null} */
-  let picked = null;
+  /** @type {string | null | undefined} */
+  let picked; // undefined: rows lead elsewhere
   const list = h("ol", { class: "bars", "aria-label": label, dataset: { testid: "bars" } });
   const more = h("button", { type: "button", class: "link", hidden: true, dataset: { testid: "show-all" }, onclick: () => ((all = !all), draw()) });
   const element = h("div", { class: "bars-area" }, list, more);
@@ -38,7 +38,7 @@ export function bars({ top = 5, onpick, label = "Probabilities" } = {}) {
       const { item, inner, value } = rows.get(name);
       inner.style.setProperty("--share", String(probability));
       value.textContent = percent(probability);
-      if (onpick) inner.setAttribute("aria-pressed", String(name === picked));
+      if (picked !== undefined) inner.setAttribute("aria-pressed", String(name === picked));
       return item;
     });
     const placeholders = present ? [] : [...Array(top)].map(() => h("li", { class: "bar placeholder" }, h("span", { class: "bar-label" }), h("span", { class: "bar-track" }), h("span", { class: "bar-value" })));

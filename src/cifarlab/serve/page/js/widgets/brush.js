@@ -2,6 +2,7 @@
 /** The picture as the model sees it, with a map over it and a brush that hides parts, by pointer or by keys. */
 
 import { h } from "../dom.js";
+import { paint } from "../pixels.js";
 
 /** @typedef {import("../resize.js").Pixels} Pixels */
 
@@ -36,8 +37,7 @@ export function brush({ changed, moved }) {
 
   function draw() {
     if (!pixels) return;
-    if (picture.width !== pixels.width) picture.width = picture.height = pixels.width;
-    picture.getContext("2d").putImageData(new ImageData(/** @type {any} */ (pixels.data), pixels.width, pixels.height), 0, 0);
+    paint(picture, pixels);
     place();
   }
 
@@ -144,11 +144,11 @@ export function brush({ changed, moved }) {
     element,
     map,
     undo,
-    /** @param {Pixels} given */
+    /** @param {Pixels | null} given null: nothing can be painted until there is a picture */
     start(given) {
       pixels = original = given;
       strokes = [];
-      at = { row: given.width / 2, column: given.width / 2 };
+      at = { row: (given?.width ?? 0) / 2, column: (given?.width ?? 0) / 2 };
       draw();
     },
     clear() {

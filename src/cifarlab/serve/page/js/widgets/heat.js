@@ -2,6 +2,7 @@
 /** Numbers as colours: maps on canvases, and the legend that says what a colour means. */
 
 import { h } from "../dom.js";
+import { paint } from "../pixels.js";
 
 /** Evenly spaced colours, from low to high: viridis is perceptually uniform, coolwarm has its middle at no change. */
 const STOPS = {
@@ -42,9 +43,7 @@ export function drawMap(canvas, values, { width, height, low, high, scale = "vir
     for (let part = 0; part < 3; part += 1) image.data[4 * index + part] = colours[colour + part];
     image.data[4 * index + 3] = 255;
   }
-  if (canvas.width !== width) canvas.width = width;
-  if (canvas.height !== height) canvas.height = height;
-  /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(image, 0, 0);
+  paint(canvas, image);
 }
 
 /** A strip of the scale with words at its ends, and what it means beneath. */

@@ -4,41 +4,42 @@
 import { h, replace } from "../dom.js";
 
 /**
- * A row of example pictures: update(examples) draws them, mark(name) tells which is shown.
- * @param {{ load: (url: string) => Promise<Blob>, pick: (example: any, blob: Blob) => void, fail: (error: unknown) => void }} given
+ * The row of examples, the one that is shown marked; hidden where there are none. update() draws it anew where they are others.
+ * @param {any} context @param {() => void} [before] called when one is chosen
  */
-export function exampleTiles({ load, pick, fail }) {
-  const element = h("div", { class: "tiles", dataset: { testid: "examples" } });
-  /** @type {Map<string, any>} */
-  let buttons = new Map();
+export function exampleRow({ store, model, open, fail }, before = () => {}) {
+  const tiles = h("div", { class: "tiles", dataset: { testid: "examples" } });
+  const element = h("section", { class: "row" }, h("h2", { class: "row-title" }, "Examples"), tiles);
+  /** @type {any[] | null} */
+  let drawn = null;
   /** @type {string[]} */
   let urls = [];
 
   /** @param {any} example */
-  function tile(example) {
+  function tile({ name, label, origin, url }) {
     const image = h("img", { alt: "", class: "small-picture", width: 56, height: 56 });
-    const blob = load(example.url);
-    blob.then((found) => {
-      urls.push((image.src = URL.createObjectURL(found)));
-    }, fail);
-    const title = `${example.name} (${example.origin})`;
-    const testid = example.label === null ? "example-other" : "example"; // a thing of no class has no right answer
-    const choose = () => blob.then((found) => pick(example, found), fail);
-    return h("button", { type: "button", class: "tile", title, "aria-label": `Example: ${example.name}`, dataset: { testid }, onclick: choose }, image);
+    const blob = model.load(url);
+    blob.then((/** @type {Blob} */ found) => urls.push((image.src = URL.createObjectURL(found))), fail);
+    const testid = label === null ? "example-other" : "example"; // a thing of no class has no right answer
+    async function choose() {
+      before();
+      await blob.then((/** @type {Blob} */ found) => open(found, { name, label, origin: "example" }), fail);
+    }
+    return h("button", { type: "button", class: "tile", title: `${name} (${origin})`, "aria-label": `Example: ${name}`, dataset: { testid, name }, onclick: choose }, image);
   }
 
   return {
     element,
-    /** @param {any[]} examples */
-    update(examples) {
-      urls.forEach((url) => URL.revokeObjectURL(url));
-      urls = [];
-      buttons = new Map(examples.map((example) => [example.name, tile(example)]));
-      replace(element, [...buttons.values()]);
-    },
-    /** @param {string | null} name */
-    mark(name) {
-      for (const [each, button] of buttons) button.setAttribute("aria-pressed", String(each === name));
+    update() {
+      const found = store.get("examples") ?? [];
+      const picture = store.get("picture");
+      if (drawn !== found) {
+        urls.forEach((url) => URL.revokeObjectURL(url));
+        urls = [];
+        replace(tiles, (drawn = found).map(tile));
+      }
+      element.hidden = !found.length;
+      for (const each of tiles.children) each.setAttribute("aria-pressed", String(picture?.origin === "example" && picture.name === each.dataset.name));
     },
   };
 }

@@ -56,7 +56,7 @@ export function webcam({ frame, ended }) {
     return canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
   }
 
-  return { start, stop, snapshot, running: () => stream !== null };
+  return { start, stop, snapshot, running: () => stream !== null && video.videoWidth > 0 };
 }
 
 /** @returns {Promise<MediaStream>} Raises an Error in plain words. */
