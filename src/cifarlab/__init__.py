@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cifarlab.api import Run, evaluate, export, load, report, resume, train
+    from cifarlab.api import Run, evaluate, load, report, resume, train
     from cifarlab.bundle.predictor import Predictor
     from cifarlab.classical import baseline
     from cifarlab.comparison import compare
     from cifarlab.config import Recipe
     from cifarlab.errors import CifarlabError
+    from cifarlab.exporting import export
     from cifarlab.reproduction import reproduce
     from cifarlab.sweeps import sweep
 
@@ -44,9 +45,10 @@ _HOMES = {
     "Recipe": "cifarlab.config",
     "baseline": "cifarlab.classical",
     "compare": "cifarlab.comparison",
+    "export": "cifarlab.exporting",
     "reproduce": "cifarlab.reproduction",
     "sweep": "cifarlab.sweeps",
-    **dict.fromkeys(("Run", "evaluate", "export", "load", "report", "resume", "train"), "cifarlab.api"),
+    **dict.fromkeys(("Run", "evaluate", "load", "report", "resume", "train"), "cifarlab.api"),
 }
 
 

@@ -1,8 +1,8 @@
-"""The verbs: train, resume, evaluate, report, export, load. The command line and Python both come through here."""
+"""The verbs: train, resume, evaluate, report, load. The command line and Python both come through here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,6 @@ import numpy as np
 
 from cifarlab.build import arrange, check_recipe, unknown_names
 from cifarlab.bundle import Predictor, load_predictor
-from cifarlab.bundle.calibration import LEAST_IMAGES
-from cifarlab.bundle.export import SITE, calibrate_run, check_request, new_bundle, write_bundle
-from cifarlab.bundle.reexport import export_bundle, find_bundle
 from cifarlab.config import Recipe, RecipeError, override, read_recipe
 from cifarlab.data import ArrangedSplits, Splits, dataset_names, find_named_cifar10, load_splits
 from cifarlab.errors import ConfigError, DataError, RunError, UsageError, unknown
@@ -25,7 +22,6 @@ from cifarlab.training import Listener, describe_environment, refuse_other_data,
 
 EVALUATED = ("validation", "test")
 SAMPLES = 36  # training images in a report's sample grid
-EXAMPLES = 1000  # training images that an export is tried on where a run has no validation split
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
 
@@ -224,80 +220,6 @@ def report(run: str | Path | Run, *, data_dir: str | Path | None = None, note: N
             note(f"the report is made without pictures of the data: {error}")
         images = ReportImages()
     return write_run_report(opened.directory, images=images)
-
-
-def export(
-    run: str | Path | Run,
-    output: str | Path,
-    *,
-    to: str | Sequence[str] = (),
-    half: bool = True,
-    force: bool = False,
-    license: str | None = None,
-    data_dir: str | Path | None = None,
-    ort_web: str | Path | None = None,
-    device: str = "auto",
-    progress: Progress = lambda done, total: None,
-    note: Note | None = None,
-) -> Path:
-    """Write a finished run as a bundle: weights, preprocessing, metrics, calibration and model card in one folder; returns `output`.
-
-    run: a run, or a bundle ("cifar10-fast", "hf://OWNER/NAME" or a folder), which is copied with what `to` adds: "onnx" and "int8"
-    add model.onnx and model.int8.onnx. half: large tensors in float16, with what that changes on the run's validation images
-    recorded. Temperature, confidence and "unlike the training data" threshold are fitted on validation, never on test. force:
-    replace a bundle that is there; license: SPDX identifier of the weights' licence. "site" alone writes a page instead, see
-    `cifarlab.sites`; ort_web: the onnxruntime-web that it takes along, which npm fetches otherwise. Raises UsageError, DataError, RunError,
-    BundleError or MissingDependencyError; nothing is left then.
-    """
-    folder, to = Path(output), [to] if isinstance(to, str) else to
-    more: dict[str, Any] = {"half": half, "force": force, "license": license, "note": note}
-    if SITE in to:
-        from cifarlab.sites import export_site  # here: it calls this function for the model
-
-        return export_site(run, folder, to=to, ort_web=ort_web, data_dir=data_dir, device=device, progress=progress, **more)
-    if not isinstance(run, Run) and (bundle := find_bundle(run)) is not None:
-        where = None if data_dir is None else Path(data_dir)
-        return export_bundle(bundle, folder, to=to, data_dir=where, **more)
-    check_request(folder, force=force, to=to, license=license)
-    opened = _finished(run)
-    chosen_device = choose_device(device)
-    arranged = arrange(opened.recipe, _load_again(opened, data_dir, note=note))
-    refuse_other_data(opened.directory, arranged)
-    has_validation = arranged.validation is not None and arranged.validation is not arranged.test
-    if has_validation and not opened.directory.predictions_file("validation").exists():
-        evaluate(opened, split="validation", data_dir=data_dir, device=device, report=False, progress=progress)
-    examples = arranged.validation if has_validation else arranged.train.take(np.arange(min(len(arranged.train), EXAMPLES)))
-    assert examples is not None
-    calibration = calibrate_run(opened.directory, examples, device=chosen_device) if has_validation else None
-    if calibration is None and note is not None:
-        note(f"no calibration: it takes a validation split of at least {LEAST_IMAGES} images, which this run does not have")
-    with new_bundle(folder, force=force) as temporary:
-        write_bundle(
-            temporary,
-            opened.directory,
-            name=folder.resolve().name,
-            half=half,
-            calibration=calibration,
-            examples=examples,
-            examples_from="validation" if has_validation else "train",
-            to=to,
-            license=license,
-            device=chosen_device,
-            progress=progress,
-        )
-    return folder
-
-
-def _finished(run: str | Path | Run) -> Run:
-    """A run whose network can be exported; raises RunError where it is not done, UsageError for a classical baseline."""
-    opened = run if isinstance(run, Run) else Run(run)
-    if (state := opened.status.get("state")) != "done":
-        raise RunError(
-            f"{opened.path} is {state}, not done: its weights may still change. Finish it with: cifarlab train --resume {opened.path}"
-        )
-    if opened.recipe.model.name.startswith(BASELINE_PREFIX):
-        raise UsageError(f"{opened.path} is a classical baseline: it has no network to export. Give a run of cifarlab train")
-    return opened
 
 
 def load(path: str | Path, *, device: str = "auto", engine: str = "torch") -> Predictor:

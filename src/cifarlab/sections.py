@@ -203,7 +203,10 @@ class TrainConfig(_Section):
     monitor: Literal["accuracy", "loss"] = Field("accuracy", description="what 'best', patience and plateau look at, on validation")
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without improvement on validation")
     target: float | None = Field(
-        None, gt=0, lt=1, description="validation accuracy aimed at; the end of training tells when it was reached, and nothing else follows"
+        None,
+        gt=0,
+        lt=1,
+        description="validation accuracy aimed at: the end of training tells when it was reached",
     )
 
     @model_validator(mode="after")

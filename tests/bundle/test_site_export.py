@@ -26,7 +26,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     package = Package("onnxruntime-web", "0.0.1", "", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()})
-    monkeypatch.setattr("cifarlab.sites.PACKAGE", package)
+    monkeypatch.setattr("cifarlab.exporting.PACKAGE", package)
     monkeypatch.delenv(VARIABLE, raising=False)
     return folder
 

@@ -43,7 +43,7 @@ def export_bundle(
     data_dir: Path | None = None,
     note: Note | None = None,
 ) -> Path:
-    """Write the bundle `source` into the folder `output` with what `to` names; see `cifarlab.api.export`.
+    """Write the bundle `source` into the folder `output` with what `to` names; see `cifarlab.export`.
 
     Its weights stay as they are, and so does what was measured of them. Formats are compared with PyTorch on the bundle's validation
     images where these are at hand, else on drawn pictures and noise, which the record then says. int8 needs the former.

@@ -48,14 +48,14 @@ def export(
     runs in the visitor's browser: cifarlab export cifar10-fast --to site -o site.
     """
     use_threads(threads)
-    from cifarlab import api
     from cifarlab.bundle import read_description
     from cifarlab.bundle.manifest import int8_warning
     from cifarlab.cli.progress import count_progress
     from cifarlab.cli.terminal import note, write_json_out
+    from cifarlab.exporting import export as export_model
 
     with count_progress("comparing") as progress:
-        folder = api.export(
+        folder = export_model(
             run,
             output,
             to=to or (),
