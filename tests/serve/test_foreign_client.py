@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
+from asking import wait_until_listening, wait_until_ready
 from small_models import SIZE, encoded, picture
 
-from cifarlab.bundle import Predictor
+from cifarlab.bundle import Predictor, load_predictor
+from cifarlab.serve import Service, create_app, open_socket, url_of
+from cifarlab.serve.server import Server
 
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.png"))
 IMAGES = np.stack([picture(seed, height=SIZE, width=SIZE) for seed in range(5)])
 
 
@@ -66,6 +73,35 @@ def test_tritonclient_asks_for_one_output(triton: Any, foreign: Any, predictors:
     result = foreign.infer("first", asked(triton, binary=True), model_version="1", outputs=wanted)
     np.testing.assert_allclose(result.as_numpy("probabilities"), predictors["first"].predict_arrays(list(IMAGES)).probabilities, atol=1e-5)
     assert result.as_numpy("labels") is None
+
+
+@pytest.fixture(scope="module")
+def shipped_url() -> Iterator[str]:
+    """The shipped model over a socket."""
+    with Service({"cifar10-fast": load_predictor("cifar10-fast", device="cpu")}) as service, open_socket("127.0.0.1", 0) as opened:
+        server = Server(create_app(service), service)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+        thread.start()
+        wait_until_listening(opened)
+        wait_until_ready(service)
+        yield url_of(opened)
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_tritonclient_gets_the_right_classes_from_the_shipped_model(triton: Any, shipped_url: str) -> None:
+    client = triton.InferenceServerClient(shipped_url.removeprefix("http://"), connection_timeout=10, network_timeout=20)
+    predictor = load_predictor("cifar10-fast", device="cpu")
+    known = [path for path in EXAMPLES if path.stem in predictor.class_names]
+    assert len(known) == 10
+    images = np.stack([predictor.read(path) for path in known])
+    tensor = triton.InferInput("images", list(images.shape), "UINT8")
+    tensor.set_data_from_numpy(images)
+    result = client.infer("cifar10-fast", [tensor])
+    assert [label.decode() for label in result.as_numpy("labels").tolist()] == [path.stem for path in known]
+    np.testing.assert_allclose(result.as_numpy("probabilities"), predictor.predict_arrays(list(images)).probabilities, atol=1e-3)
+    client.close()
 
 
 def test_tritonclient_is_told_what_is_wrong(triton: Any, foreign: Any) -> None:
