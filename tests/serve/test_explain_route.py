@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,17 @@ def test_another_engine_loads_the_bundles_weights(folders: dict[str, Path], firs
     assert answer["values"] == ask(client, "kind=gradcam&target=bee")["values"]
 
 
+def test_weights_that_changed_since_the_server_started_are_not_explained(folders: dict[str, Path], first: Predictor) -> None:
+    class Foreign:
+        name, device = "onnx", "cpu"
+        logits = first.engine.logits
+
+    before = {**first.description, "name": "as it was"}
+    with Service({"m": Predictor(Foreign(), before, origin=folders["first"])}) as service:
+        wait_until_ready(service)
+        assert "have changed" in error_of(Client(create_app(service)).post("/explain?kind=gradcam", IMAGE), 422)
+
+
 def test_a_network_that_cannot_be_traced_says_so(client: Client, monkeypatch: pytest.MonkeyPatch, first: Predictor) -> None:
     def refuse(*args: object, **given: object) -> None:
         raise ValueError("Foo has no fixed sequence of layers: values")
@@ -319,3 +331,20 @@ def test_predictions_go_on_meanwhile(held: tuple[Service, threading.Event]) -> N
             return early, predicted.status_code
 
     assert asyncio.run(both()) == (True, 200)
+
+
+def test_occlusion_ends_soon_after_its_deadline(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, looked_at = load(folders["first"]), []
+    with Service({"m": predictor}, limits=Limits(deadline=0.3)) as service:
+        wait_until_ready(service)
+        quick = predictor.predict_arrays
+
+        def slow(images: Any, **given: Any) -> Any:
+            looked_at.append(len(images))
+            time.sleep(0.15)
+            return quick(images, **given)
+
+        monkeypatch.setattr(predictor, "predict_arrays", slow)
+        assert "within 0.3 s" in error_of(Client(create_app(service)).post("/explain?kind=occlusion&patch=1&target=bee", IMAGE), 504)
+        time.sleep(0.8)
+    assert 0 < len(looked_at) < 5  # of the 8 that all patches take

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -102,3 +103,27 @@ def test_a_question_that_never_gets_to_its_work_frees_its_place(explainer: Expla
     with pytest.raises(ValueError, match="body"), explainer.slot():
         raise ValueError("body")
     assert explainer.accepted == 0
+
+
+def test_work_that_asks_ends_when_nobody_waits_any_more(explainer: Explainer) -> None:
+    steps = []
+
+    def long() -> None:
+        for step in range(1000):
+            explainer.check_wanted()
+            steps.append(step)
+            time.sleep(0.02)
+
+    async def ask() -> None:
+        with pytest.raises(RefusedError, match=r"within 0.3 s"), explainer.slot() as slot:
+            await slot.answer(long, receive=stays)
+        await until_free(explainer)
+
+    asyncio.run(ask())
+    assert 0 < len(steps) < 500
+    assert asyncio.run(answered(explainer, explainer.check_wanted)) is None  # the next question is wanted
+
+
+async def answered(explainer: Explainer, work: Any) -> Any:
+    with explainer.slot() as slot:
+        return await slot.answer(work, receive=stays)

@@ -112,8 +112,13 @@ def _occlusion(explainer: Explainer, question: Question, image: Pixels) -> tuple
         raise RefusedError(
             422, f"patch {side} moved by {step}: about {patches} pictures to look at; at most {MOST_PATCHES}. Move it further"
         )
+
+    def probabilities(images: Pixels) -> NDArray[np.float64]:
+        explainer.check_wanted()  # hundreds of pictures may take longer than anybody waits
+        return predictor.predict_arrays(list(images), tta="none").probabilities
+
     found = occlusion_map(
-        lambda images: predictor.predict_arrays(list(images), tta="none").probabilities,
+        probabilities,
         image,
         target=_target(predictor, question.target, image),
         patch=question.patch,
@@ -145,7 +150,7 @@ def _activations(explainer: Explainer, question: Question, image: Pixels) -> tup
     values = values.reshape(len(values), *(values.shape[1:] or (1, 1)))
     total = len(values)
     if question.channel >= total:
-        raise RefusedError(422, f"channel {question.channel}: layer {name!r} has the channels 0 to {total - 1}")
+        raise RefusedError(422, f"channel {question.channel}: layer {name!r} has the channels 0 to {total - 1}"[:900])
     lowest, highest = _finite(values.min()), _finite(values.max())
     most = max(1, MOST_VALUES // (values.shape[1] * values.shape[2]))
     chosen = np.ascontiguousarray(values[question.channel :][: min(question.channels, most)], dtype="<f4")
@@ -209,7 +214,7 @@ def _known(network: TracedNetwork, layer: str | None) -> str | None:
     if layer is None or layer in network.rows:
         return layer
     match = nearest(layer[:100], network.rows)
-    hint = f"; did you mean {match!r}?" if match else ""
+    hint = f"; did you mean {match!r}?" if match else "."
     raise RefusedError(422, f"unknown layer {layer[:100]!r}{hint} kind=layers lists them")
 
 
@@ -220,7 +225,7 @@ def _target(predictor: Predictor, label: str | None, image: Pixels) -> int:
     if label in predictor.class_names:
         return predictor.class_names.index(label)
     match = nearest(label[:100], predictor.class_names)
-    hint = f"; did you mean {match!r}?" if match else ""
+    hint = f"; did you mean {match!r}?" if match else "."
     raise RefusedError(422, f"unknown class {label[:100]!r}{hint} The model has {len(predictor.class_names)}; GET /models lists them")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.types import Receive
 
 from cifarlab.bundle import Predictor, load_predictor
-from cifarlab.errors import BundleError, UsageError
+from cifarlab.errors import CifarlabError
 from cifarlab.serve.refusal import CLIENT_GONE, RefusedError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Explainer:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"explain {name}")
         self._network: TracedNetwork | None = None
+        self._current: Slot | None = None  # whose work the thread does
 
     def check_room(self) -> None:
         """Raise RefusedError (429) where all places are taken."""
@@ -64,6 +65,11 @@ class Explainer:
         with self._lock:
             self.accepted -= 1
 
+    def check_wanted(self) -> None:
+        """Raise RefusedError (504) where nobody waits for the work under way any more. For long work, in the explaining thread."""
+        if self._current is not None and self._current.given_up:
+            raise RefusedError(504, "given up: nobody waits for this explanation any more")
+
     def network(self) -> TracedNetwork:
         """The network, opened at the first call. For the explaining thread alone. Raises RefusedError (422) where it has none to open."""
         if self._network is None:
@@ -81,13 +87,15 @@ class Explainer:
                 raise RefusedError(
                     422, f"model {self.name!r} computes with {engine.name}; explaining needs its PyTorch weights, not at hand"
                 )
+            said = f"model {self.name!r} computes with {engine.name}; explaining needs its PyTorch weights, which"
             try:
-                opened = load_predictor(origin, device="cpu").engine
-            except (BundleError, UsageError) as error:
-                said = f"model {self.name!r} computes with {engine.name}; explaining needs its PyTorch weights, which cannot be loaded"
-                raise RefusedError(422, f"{said}: {error}"[:900]) from error
-            assert isinstance(opened, TorchEngine)
-            engine = opened
+                opened = load_predictor(origin, device="cpu")
+            except CifarlabError as error:
+                raise RefusedError(422, f"{said} cannot be loaded: {error}"[:900]) from error
+            if opened.description != self.predictor.description:  # exported again, or another revision on the Hub
+                raise RefusedError(422, f"{said} have changed since the server started. Start it again")
+            assert isinstance(opened.engine, TorchEngine)
+            engine = opened.engine
         try:
             return TracedNetwork(engine.model, engine.preprocess, size=self.predictor.size)
         except ValueError as error:
@@ -100,14 +108,15 @@ class Slot:
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer
         self.work: Future[Any] | None = None
+        self.given_up = False
 
     async def answer(self, work: Callable[[], T], *, receive: Receive) -> T:
         """The result of `work`, done in the explaining thread.
 
         receive: the request's, its body read to the end. Raises RefusedError: what `work` raises, 504 past the deadline, 499 for a
-        client that left; work that has not begun by then is not done.
+        client that left; work that has not begun by then is not done, and work that asks `Explainer.check_wanted` ends early.
         """
-        submitted = self._explainer._pool.submit(work)
+        submitted = self._explainer._pool.submit(self._do, work)
         self.work = submitted
         waiting = asyncio.wrap_future(submitted)
         gone = asyncio.ensure_future(_left(receive))
@@ -121,8 +130,13 @@ class Slot:
             said = f"no explanation within {self._explainer._deadline:g} s: the server is busy. Try again later"
             raise RefusedError(504, said)
         finally:
+            self.given_up = True  # of no meaning for work that is done
             gone.cancel()
             waiting.cancel()
+
+    def _do(self, work: Callable[[], T]) -> T:
+        self._explainer._current = self
+        return work()
 
 
 async def _left(receive: Receive) -> None:
