@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cifarlab import api
 from cifarlab.bundle import Predictor
 from cifarlab.bundle.shipped import default_model
 from cifarlab.data import load_splits
-from cifarlab.serve import Limits, Service, create_app
+from cifarlab.serve import Limits, Service, create_app, example_pictures
 from cifarlab.serve.example_pictures import DRAWN, drawn_examples, find_examples
 from cifarlab.serve.page_routes import FOLDER, TYPES, read_assets
 
@@ -158,6 +159,31 @@ def test_the_accuracy_recorded_with_a_bundle_is_told(shipped: Predictor) -> None
         assert Client(create_app(service)).get("/models").json()[0]["accuracy"] == recorded
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [1],
+        "x",
+        {"test": [1]},
+        {"test": {"accuracy": "high"}},
+        {"test": {"accuracy": {"value": 0.9}}},
+        {"test": {"accuracy": {"value": float("nan"), "low": 0.8, "high": 0.9}}},
+        {"test": {"accuracy": {"value": 90, "low": 80, "high": 95}}},
+    ],
+)
+def test_a_model_with_odd_records_is_served_without_them(tmp_path: Path, metrics: object) -> None:
+    predictor = load(write_model(tmp_path / "odd", metrics=metrics, dataset=[1]))
+    with Service({"odd": predictor}, limits=Limits(decoders=1)) as service:
+        client = Client(create_app(service))
+        assert client.get("/models").json()[0]["accuracy"] is None
+        assert client.get("/examples").json() == []
+
+
+def test_misspelt_parameters_are_told(client: Client) -> None:
+    for path in ("/models?modle=first", "/examples?modle=first", "/examples/0?modle=first"):
+        assert "unknown query parameter 'modle'" in error_of(client.get(path), 422), path
+
+
 # -- examples -------------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +192,19 @@ def test_without_pictures_of_its_classes_a_model_has_no_examples(client: Client)
     assert "there is no example 0" in error_of(client.get("/examples/0"), 404)
     assert "unknown model" in error_of(client.get("/examples?model=other"), 404)
     assert client.get("/examples/x").status_code == client.get("/examples/-1").status_code == 422
+
+
+def test_data_that_takes_long_to_read_holds_up_neither_its_client_nor_the_others(
+    predictors: dict[str, Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(example_pictures, "find_examples", lambda predictor: [] if go.wait(20) else None)
+    with Service({"first": predictors["first"]}, limits=Limits(decoders=1, deadline=0.2)) as service:
+        client = Client(create_app(service))
+        assert "within 0.2 s" in error_of(client.get("/examples"), 504)
+        assert service.in_flight == 0  # or a signal would wait for it
+        go.set()
+        assert client.get("/examples").json() == []
 
 
 def test_the_shipped_model_names_every_drawn_picture_rightly(shipped: Predictor) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -146,6 +148,25 @@ def test_the_screen_tells_how_to_call_it_and_ctrl_c_ends_it(folders: dict[str, P
     assert f"curl -F image=@photo.jpg {url}/predict" in screen
     assert "10 MiB a request, 25 megapixels an image, a queue of 128 images" in screen
     assert answer["predictions"][0]["label"] in CLASSES
+
+
+def test_the_command_shown_for_a_name_with_spaces_and_signs_can_be_copied(folders: dict[str, Path], tmp_path: Path) -> None:
+    named = tmp_path / "my cat's model?"
+    shutil.copytree(folders["first"], named)
+    process = subprocess.Popen([*COMMAND, str(named)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    try:
+        assert process.stderr is not None
+        while not lines or "/openapi.json" not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], "the screen ended early"
+        command = shlex.split(next(line for line in lines if "/v2/models/" in line))
+        wait_until_ready(lines[0].split()[2])
+        assert command[0] == "curl"
+        assert httpx.get(command[1], timeout=10).json()["name"] == named.name
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
 
 
 def test_with_a_token_it_serves_other_machines(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def _load(named: dict[str, str], *, device: str, engine: str) -> dict[str, Predi
 def _announce(service: Service, opened: socket.socket, *, token: str | None, as_json: bool, open_page: bool) -> None:
     """Say where the server is and how to call it: on stderr, or with --json one line on stdout; and open the page where wanted."""
     import json
+    import shlex
     import sys
+    from urllib.parse import quote
 
     from cifarlab.cli.terminal import note
     from cifarlab.serve import url_of
@@ -157,7 +159,7 @@ def _announce(service: Service, opened: socket.socket, *, token: str | None, as_
         *([] if token is None else ["  token   clients must send it; without TLS it can be read on the way: put a proxy in front"]),
         "",
         "  or      " + f"curl{secret} -F image=@photo.jpg {url}/predict",
-        "          " + f"curl{secret} {url}/v2/models/{first}",
+        "          " + f"curl{secret} {shlex.quote(url + '/v2/models/' + quote(first, safe=''))}",
         "  also    /openapi.json, /metrics, /v2/health/ready",
     ]
     note("\n".join(lines))

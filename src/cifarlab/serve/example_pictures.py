@@ -93,13 +93,14 @@ def from_data(description: dict[str, Any], classes: Sequence[str], *, is_run: bo
     No answer of the model plays a part in the choice. is_run: whether the description is of a run of this machine, whose data may
     be a folder of pictures; a bundle comes from anywhere, and its data is looked for by name alone.
     """
-    name = (description.get("dataset") or {}).get("name")
-    if not isinstance(name, str) or not (name in dataset_names() or (is_run and Path(name).is_dir())):
-        return []
+    dataset = description.get("dataset")
+    name = dataset.get("name") if isinstance(dataset, dict) else None
     try:
+        if not isinstance(name, str) or not (name in dataset_names() or (is_run and Path(name).is_dir())):
+            return []
         test = load_splits(name, download=False).test
-    except CifarlabError:
-        return []  # not on this machine, or not whole: the drawn ones, then
+    except (CifarlabError, OSError, MemoryError):
+        return []  # not on this machine, not whole, or too large: the drawn ones, then
     if not set(classes) <= set(test.class_names):
         return []
     origin = f"{test.name}, test split" if name in dataset_names() else "your pictures, test split"

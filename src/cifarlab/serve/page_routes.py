@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from cifarlab.serve.bodies import header
 from cifarlab.serve.example_pictures import Example, ExamplePictures
+from cifarlab.serve.queries import check_query
 from cifarlab.serve.refusal import RefusedError, json_response
 from cifarlab.serve.schemas import ExamplePicture, ServedModelInfo, errors
 from cifarlab.serve.service import ServedModel, Service
@@ -106,16 +107,19 @@ def _answer(request: Request, asset: Asset) -> Response:
 
 def _models(router: APIRouter, service: Service) -> None:
     @router.get(
-        "/models", summary="The models, the first of them the default", response_model=list[ServedModelInfo], responses=errors(400, 503)
+        "/models",
+        summary="The models, the first of them the default",
+        response_model=list[ServedModelInfo],
+        responses=errors(400, 422, 503),
     )
-    async def models() -> Response:
+    async def models(request: Request) -> Response:
+        check_query(request, ())
         return json_response([describe_model(model) for model in service.models.values()])
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
     """What the page needs to know of a model; ServedModelInfo tells the fields."""
     predictor = model.predictor
-    test = (predictor.description.get("metrics") or {}).get("test") or {}
     return {
         "name": model.name,
         "classes": list(predictor.class_names),
@@ -128,21 +132,36 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
         "calibrated": predictor.calibration(model.views) is not None,
         "explain": predictor.origin is not None or predictor.engine.name == "torch",
         "engine": predictor.engine.name,
-        "accuracy": test.get("accuracy"),
+        "accuracy": _accuracy(predictor.description),
     }
+
+
+def _accuracy(description: dict[str, Any]) -> dict[str, float] | None:
+    """The share of right answers on the test split that is recorded with a model, None for none or for what is no share.
+
+    Answers do not depend on it, so it is not checked when a bundle, which comes from anywhere, is loaded.
+    """
+    found: Any = description
+    for key in ("metrics", "test", "accuracy"):
+        found = found.get(key) if isinstance(found, dict) else None
+    shares: dict[str, Any] = {key: found.get(key) for key in ("value", "low", "high")} if isinstance(found, dict) else {}
+    are_shares = all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares.values())
+    return shares if shares and are_shares else None
 
 
 def _examples(router: APIRouter, service: Service, pictures: ExamplePictures) -> None:
     async def found(model: str | None) -> tuple[Example, ...]:
-        return await asyncio.wrap_future(pictures.of(service.model(model).name))
+        async with service.deadline():  # a large folder of pictures takes minutes to read
+            return await asyncio.wrap_future(pictures.of(service.model(model).name))
 
     @router.get(
         "/examples",
         summary="Pictures to try, one a class",
         response_model=list[ExamplePicture],
-        responses=errors(400, 404, 503),
+        responses=errors(400, 404, 422, 503, 504),
     )
-    async def examples(model: ModelName = None) -> Response:
+    async def examples(request: Request, model: ModelName = None) -> Response:
+        check_query(request, ("model",))
         query = "" if model is None else f"?model={quote(model, safe='')}"
         described = [
             {"name": one.name, "label": one.label, "origin": one.origin, "url": f"examples/{number}{query}"}
@@ -156,9 +175,10 @@ def _examples(router: APIRouter, service: Service, pictures: ExamplePictures) ->
         "/examples/{number}",
         summary="One of these pictures",
         response_model=None,
-        responses={200: {"description": "The image file", "content": kinds}, **errors(400, 404, 422, 503)},
+        responses={200: {"description": "The image file", "content": kinds}, **errors(400, 404, 422, 503, 504)},
     )
-    async def example(number: Annotated[int, InPath(ge=0, le=9999)], model: ModelName = None) -> Response:
+    async def example(request: Request, number: Annotated[int, InPath(ge=0, le=9999)], model: ModelName = None) -> Response:
+        check_query(request, ("model",))
         listed = await found(model)
         if number >= len(listed):
             raise RefusedError(404, f"there is no example {number}; there are {len(listed)}, counted from 0")

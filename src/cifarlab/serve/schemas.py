@@ -111,7 +111,7 @@ class ServedModelInfo(BaseModel):
     resize: str = Field(description="How a picture is brought to it: crop (central square) or squash.")
     center_crop: int | None = Field(description="Side of the central square that is left of it then; null where all is.")
     color: str = Field(description="What is left of its colours: rgb, or gray.")
-    views: str = Field(description="Views of an image that are averaged: none, flip or six.")
+    views: str = Field(description="Views of an image by default: none, flip, six, or selective (two where they suffice, else six).")
     unlike: bool = Field(description="Whether it can tell images that are unlike its training data.")
     calibrated: bool = Field(description="Whether its probabilities were calibrated on validation.")
     explain: bool = Field(description="Whether POST /explain can look inside: its PyTorch weights are at hand.")
