@@ -6,7 +6,7 @@ import { fileFrom } from "./picture.js";
 
 /** @param {{ receive: (file: File, origin: string) => void, fail: (error: unknown) => void }} given */
 export function arriving({ receive, fail }) {
-  const veil = h("div", { class: "veil", hidden: true, dataset: { testid: "drop" } }, h("p", null, "Drop a picture"));
+  const veil = h("div.veil", { hidden: true, testid: "drop" }, h("p", "Drop a picture"));
   document.body.append(veil);
   let depth = 0; // dragenter and dragleave come for every element on the way
   /** @param {number} change */
@@ -43,7 +43,7 @@ export function arriving({ receive, fail }) {
 
 /** A function that opens the file chooser. @param {(file: File) => void} receive */
 export function picker(receive) {
-  const input = h("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-hidden": "true", dataset: { testid: "file" } });
+  const input = h("input", { type: "file", accept: "image/*", class: "unseen", tabindex: "-1", "aria-hidden": "true", testid: "file" });
   input.addEventListener("change", () => {
     if (input.files?.[0]) receive(input.files[0]);
     input.value = ""; // so that the same file can be chosen again

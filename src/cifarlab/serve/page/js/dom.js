@@ -4,23 +4,23 @@
 /** @typedef {Node | string | number | null | undefined | false | any[]} Child lists are flattened, however deep */
 
 /**
- * An element: h("button", { class: "quiet", onclick: go, disabled: busy, style: { "--share": 0.3 } }, "Go").
+ * An element: h("button.quiet", { onclick: go, disabled: busy, style: { "--share": 0.3 } }, "Go") or h("p.small.muted", "Gone").
  *
  * Attributes: on* functions become listeners; true, false and null set or leave out an attribute; `style` is an object of CSS
- * properties (set through the object model, which the page's Content-Security-Policy allows); `dataset` an object; `value`,
- * `checked`, `srcObject` and `muted` are set as properties.
- * @param {string} tag
- * @param {Record<string, any> | null} [attributes]
- * @param {...Child} children
+ * properties (set through the object model, which the page's Content-Security-Policy allows); `dataset` an object, `testid` one
+ * entry of it; PROPERTIES are set as such. Buttons submit nothing unless their type says so.
+ * @param {string} name tag and classes @param {...(Record<string, any> | Child)} rest attributes, where there are any, and children
  * @returns {any}
  */
-export function h(tag, attributes, ...children) {
-  return fill(document.createElement(tag), attributes, children);
+export function h(name, ...rest) {
+  const [tag, ...classes] = name.split(".");
+  return fill(document.createElement(tag), tag === "button" ? { type: "button" } : {}, classes, rest);
 }
 
-/** As `h`, for SVG. @param {string} tag @param {Record<string, any> | null} [attributes] @param {...Child} children @returns {any} */
-export function svg(tag, attributes, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+/** As `h`, for SVG. @param {string} name @param {...(Record<string, any> | Child)} rest @returns {any} */
+export function svg(name, ...rest) {
+  const [tag, ...classes] = name.split(".");
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), {}, classes, rest);
 }
 
 /** Put `children` in place of what `parent` holds. @param {Element} parent @param {...Child} children */
@@ -30,13 +30,18 @@ export function replace(parent, ...children) {
 
 const PROPERTIES = new Set(["value", "checked", "srcObject", "muted", "indeterminate", "selected"]);
 
-/** @param {any} element @param {Record<string, any> | null | undefined} attributes @param {any[]} children */
-function fill(element, attributes, children) {
-  element.append(...nodes(children)); // first: a select takes its value only from options that are there
-  for (const [name, value] of Object.entries(attributes ?? {})) {
+/** @param {any} element @param {Record<string, any>} usual attributes @param {string[]} classes @param {any[]} rest */
+function fill(element, usual, classes, rest) {
+  const [first, ...others] = rest;
+  const hasAttributes = first && Object.getPrototypeOf(first) === Object.prototype;
+  const attributes = hasAttributes ? { ...usual, ...first } : usual;
+  if (classes.length) attributes.class = [...classes, attributes.class ?? []].flat().join(" ");
+  element.append(...nodes(hasAttributes ? others : rest)); // first: a select takes its value only from options that are there
+  for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "style") for (const [property, given] of Object.entries(value)) element.style.setProperty(property, String(given));
     else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name === "testid") element.dataset.testid = value;
     else if (PROPERTIES.has(name)) element[name] = value;
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }

@@ -15,12 +15,12 @@ export function createRouter({ config, area, fail, context, always }) {
   /** @type {{ id: string, panel: any } | null} */
   let shown = null;
   let failures = 0; // browsers remember by its address that a module did not arrive, so the next attempt needs another address
-  const tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Views", onkeydown: keys }, config.panels.map(tab));
+  const tabs = h("div.tabs", { role: "tablist", "aria-label": "Views", onkeydown: keys }, config.panels.map(tab));
 
   /** @param {string} id */
   function tab(id) {
     const attributes = { role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, "aria-selected": "false", tabindex: "-1" };
-    return h("button", { type: "button", ...attributes, dataset: { testid: `tab-${id}`, title: config.titles[id] }, onclick: () => navigate(id) }, config.titles[id]);
+    return h("button", { ...attributes, dataset: { testid: `tab-${id}`, title: config.titles[id] }, onclick: () => navigate(id) }, config.titles[id]);
   }
 
   /** @param {KeyboardEvent} event */
@@ -106,8 +106,8 @@ export function createRouter({ config, area, fail, context, always }) {
 
   /** @param {string} id */
   function load(id) {
-    const section = h("section", { role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, class: `panel panel-${id}`, dataset: { testid: `panel-${id}` } });
-    section.append(h("p", { class: "loading", role: "status" }, "Loading…"));
+    const section = h("section", { role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, class: `panel panel-${id}`, testid: `panel-${id}` });
+    section.append(h("p.loading", { role: "status" }, "Loading…"));
     area.append(section);
     const loading = create(id, section).catch((error) => {
       // Forgotten, so that the next visit tries anew.

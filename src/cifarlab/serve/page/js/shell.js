@@ -5,19 +5,19 @@ import { h, replace } from "./dom.js";
 
 /** @param {{ config: any, store: any, tabs: HTMLElement }} given */
 export function header({ store, tabs }) {
-  const mark = h("span", { class: "mark", "aria-hidden": "true" }, [...Array(9)].map(() => h("i", null)));
-  const bar = h("div", { class: "bar" }, h("h1", { class: "wordmark" }, mark, "cifarlab"), chooser(store), themeSwitch());
-  return h("header", { class: "header" }, h("div", { class: "wide" }, bar, tabs));
+  const mark = h("span.mark", { "aria-hidden": "true" }, [...Array(9)].map(() => h("i")));
+  const bar = h("div.bar", h("h1.wordmark", mark, "cifarlab"), chooser(store), themeSwitch());
+  return h("header.header", h("div.wide", bar, tabs));
 }
 
 /** The model's name, or a choice where several are served. @param {any} store */
 function chooser(store) {
-  const area = h("div", { class: "chooser" });
+  const area = h("div.chooser");
   function draw() {
     const models = store.get("models");
-    if (models.length < 2) return replace(area, models.length ? h("span", { class: "model-name", dataset: { testid: "model-name" } }, models[0].name) : null);
+    if (models.length < 2) return replace(area, models.length ? h("span.model-name", { testid: "model-name" }, models[0].name) : null);
     const options = models.map((/** @type {any} */ { name }) => h("option", { value: name }, name));
-    const select = h("select", { "aria-label": "Model", dataset: { testid: "model-chooser" }, value: store.get("model"), onchange: () => store.set({ model: select.value }) }, options);
+    const select = h("select", { "aria-label": "Model", testid: "model-chooser", value: store.get("model"), onchange: () => store.set({ model: select.value }) }, options);
     replace(area, select);
   }
   store.on(["models", "model"], draw);
@@ -29,7 +29,7 @@ function themeSwitch() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-  const button = h("button", { type: "button", class: "icon", dataset: { testid: "theme" }, onclick: toggle });
+  const button = h("button", { class: "icon", testid: "theme", onclick: toggle });
   function draw() {
     button.setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
     button.title = isDark() ? "Light theme" : "Dark theme";
@@ -52,8 +52,8 @@ function themeSwitch() {
 
 /** Errors in the corner, and a live region for screen readers. */
 export function notices() {
-  const live = h("p", { class: "unseen", "aria-live": "polite", dataset: { testid: "live" } });
-  const stack = h("div", { class: "notices", role: "alert", dataset: { testid: "notices" } });
+  const live = h("p.unseen", { "aria-live": "polite", testid: "live" });
+  const stack = h("div.notices", { role: "alert", testid: "notices" });
   /** @param {string} text */
   function announce(text) {
     live.textContent = "";
@@ -65,17 +65,17 @@ export function notices() {
     if (known?.name === "AbortError") return;
     const text = known?.message ?? String(error);
     if ([...stack.children].some((one) => /** @type {any} */ (one).dataset.text === text)) return;
-    const notice = h("div", { class: "notice", dataset: { text } }, h("p", null, text), h("button", { type: "button", class: "icon", "aria-label": "Dismiss", onclick: () => notice.remove() }, "×"));
+    const notice = h("div.notice", { dataset: { text } }, h("p", text), h("button", { class: "icon", "aria-label": "Dismiss", onclick: () => notice.remove() }, "×"));
     stack.append(notice);
     setTimeout(() => notice.remove(), 12000);
   }
-  return { announce, fail, element: h("div", null, live, stack) };
+  return { announce, fail, element: h("div", live, stack) };
 }
 
 /** The bar that is there while the server does not answer; asks it every three seconds. @param {any} store @param {() => Promise<void>} check */
 export function offline(store, check) {
-  const bar = h("div", { class: "offline", role: "status", hidden: true, dataset: { testid: "offline" } });
-  replace(bar, h("p", { class: "wide" }, "The server does not answer. Start ", h("code", null, "cifarlab serve"), " again, and this page goes on by itself."));
+  const bar = h("div.offline", { role: "status", hidden: true, testid: "offline" });
+  replace(bar, h("p.wide", "The server does not answer. Start ", h("code", "cifarlab serve"), " again, and this page goes on by itself."));
   let timer = 0;
   store.on("online", () => {
     const gone = !store.get("online");

@@ -6,18 +6,18 @@ import { h } from "./dom.js";
 /** @param {boolean} wrong whether one was shown and refused @returns {Promise<string>} */
 export function askToken(wrong) {
   return new Promise((done) => {
-    const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true, dataset: { testid: "token" } });
+    const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true, testid: "token" });
     const form = h(
       "form",
       { method: "dialog" },
-      h("h2", null, "This server needs a token"),
-      wrong ? h("p", { class: "problem", role: "alert" }, "The token was not accepted.") : null,
-      h("p", { class: "muted" }, "Whoever started the server knows it: it is in the file given with ", h("code", null, "--token-file"), ", or in ", h("code", null, "CIFARLAB_TOKEN"), "."),
+      h("h2", "This server needs a token"),
+      wrong ? h("p.problem", { role: "alert" }, "The token was not accepted.") : null,
+      h("p.muted", "Whoever started the server knows it: it is in the file given with ", h("code", "--token-file"), ", or in ", h("code", "CIFARLAB_TOKEN"), "."),
       h("label", { for: "token" }, "Token"),
       input,
       h("button", { type: "submit", class: "primary" }, "Continue"),
     );
-    const dialog = h("dialog", { class: "dialog", dataset: { testid: "token-dialog" } }, form);
+    const dialog = h("dialog.dialog", { testid: "token-dialog" }, form);
     dialog.addEventListener("cancel", (/** @type {Event} */ event) => event.preventDefault()); // nothing works without it
     // The form's own submission, which the Content-Security-Policy forbids, is replaced.
     form.addEventListener("submit", (/** @type {Event} */ event) => {

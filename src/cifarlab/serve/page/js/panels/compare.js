@@ -19,13 +19,13 @@ export default {
   /** @param {any} context */
   create(context) {
     const { store, announce } = context;
-    const element = h("div", { class: "compare" });
+    const element = h("div.compare");
     const sides = ["a", "b"].map((key) => side(key, chosen));
-    const verdict = h("p", { class: "agreement", dataset: { testid: "agreement" } });
+    const verdict = h("p.agreement", { testid: "agreement" });
     const table = differences();
     const examples = exampleRow(context);
-    const card = h("section", { class: "card differences" }, verdict, table.element);
-    const body = h("div", { class: "compare-body" }, h("div", { class: "sides" }, sides.map((one) => one.element)), card, examples.element);
+    const card = h("section.card.differences", verdict, table.element);
+    const body = h("div.compare-body", h("div.sides", sides.map((one) => one.element)), card, examples.element);
     const { element: problem, tell } = complaint("compare-problem");
     const asking = latest();
     let isShown = false;
@@ -44,7 +44,7 @@ export default {
       const models = store.get("models");
       if (models.length < 2) return replace(element, models.length ? onlyOne(models[0], announce) : nothing(store));
       const picture = store.get("picture");
-      if (!picture) return replace(element, h("div", { class: "empty" }, noPicture(context)));
+      if (!picture) return replace(element, h("div.empty", noPicture(context)));
       if (!element.contains(body)) replace(element, problem, body);
       examples.update();
       const both = [names.a, names.b].map((name) => models.find((/** @type {any} */ one) => one.name === name));
@@ -96,14 +96,14 @@ export default {
 
 /** One model: its choice, what it sees and what it says. @param {string} key @param {(key: string, name: string) => void} chosen */
 function side(key, chosen) {
-  const select = h("select", { "aria-label": key === "a" ? "First model" : "Second model", dataset: { testid: `compare-${key}` }, onchange: () => chosen(key, select.value) });
-  const canvas = h("canvas", { class: "fitted", width: 32, height: 32, role: "img" });
-  const label = h("strong", { dataset: { testid: `compare-label-${key}` } });
-  const confidence = h("span", { class: "number muted" });
-  const badge = h("span", { class: "chip warn", hidden: true }, "Unlike the training data");
-  const facts = h("p", { class: "muted small" });
-  const words = h("div", { class: "side-words" }, select, h("p", { class: "side-answer" }, label, confidence), badge, facts);
-  const element = h("section", { class: `card side side-${key}` }, h("div", { class: "frame" }, canvas), words);
+  const select = h("select", { "aria-label": key === "a" ? "First model" : "Second model", testid: `compare-${key}`, onchange: () => chosen(key, select.value) });
+  const canvas = h("canvas.fitted", { width: 32, height: 32, role: "img" });
+  const label = h("strong", { testid: `compare-label-${key}` });
+  const confidence = h("span.number.muted");
+  const badge = h("span.chip.warn", { hidden: true }, "Unlike the training data");
+  const facts = h("p.muted.small");
+  const words = h("div.side-words", select, h("p.side-answer", label, confidence), badge, facts);
+  const element = h("section", { class: `card side side-${key}` }, h("div.frame", canvas), words);
   return {
     element,
     /** @param {any} picture @param {any} model @param {any[]} models @param {(error: unknown) => void} fail */
@@ -127,11 +127,11 @@ function side(key, chosen) {
 function differences() {
   let all = false;
   let redraw = () => {};
-  const rows = h("tbody", null);
-  const heads = h("tr", null);
-  const caption = h("caption", { class: "unseen" }, "Probabilities of both models by class");
-  const table = h("table", { class: "compared", dataset: { testid: "compare-table" } }, caption, h("thead", null, heads), rows);
-  const more = h("button", { type: "button", class: "link", hidden: true, onclick: () => ((all = !all), redraw()) });
+  const rows = h("tbody");
+  const heads = h("tr");
+  const caption = h("caption.unseen", "Probabilities of both models by class");
+  const table = h("table.compared", { testid: "compare-table" }, caption, h("thead", heads), rows);
+  const more = h("button", { class: "link", hidden: true, onclick: () => ((all = !all), redraw()) });
 
   /** @param {any[]} models @param {Answer[]} answers */
   function update(models, answers) {
@@ -140,25 +140,25 @@ function differences() {
     const labels = [...new Set([...shares[0].keys(), ...shares[1].keys()])];
     const largest = (/** @type {string} */ label) => Math.max(shares[0].get(label) ?? 0, shares[1].get(label) ?? 0);
     labels.sort((one, other) => largest(other) - largest(one));
-    const heading = (/** @type {any} */ model, /** @type {string} */ key) => h("th", { scope: "col", class: `of-${key}` }, h("i", { class: "key", "aria-hidden": "true" }), model.name);
+    const heading = (/** @type {any} */ model, /** @type {string} */ key) => h("th", { scope: "col", class: `of-${key}` }, h("i.key", { "aria-hidden": "true" }), model.name);
     replace(heads, h("th", { scope: "col" }, "Class"), heading(models[0], "a"), heading(models[1], "b"), h("th", { scope: "col", class: "difference", title: "Second minus first, in percentage points" }, "Difference, points"));
     replace(rows, labels.slice(0, all ? labels.length : SHOWN).map((label) => row(label, shares.map((each) => each.get(label)))));
     more.hidden = labels.length <= SHOWN;
     more.textContent = all ? `Show the first ${SHOWN}` : `Show all ${labels.length} classes`;
   }
-  return { element: h("div", null, table, more), update };
+  return { element: h("div", table, more), update };
 }
 
 /** @param {string} label @param {(number | undefined)[]} pair undefined where a model does not have the class */
 function row(label, [a, b]) {
   /** @param {number | undefined} share @param {string} key */
   const cell = (share, key) =>
-    share === undefined ? h("td", { class: "muted" }, "no such class") : h("td", null, h("span", { class: `share of-${key}`, style: { "--share": share } }, h("i", { "aria-hidden": "true" }), h("span", { class: "number" }, percent(share))));
+    share === undefined ? h("td.muted", "no such class") : h("td", h("span", { class: `share of-${key}`, style: { "--share": share } }, h("span.bar-track", { "aria-hidden": "true" }, h("i")), h("span.number", percent(share))));
   const both = a !== undefined && b !== undefined;
   const points = both ? 100 * (b - a) : 0;
   const isLarge = Math.abs(points) >= 5;
   const text = !both ? "" : Math.abs(points) < 0.05 ? "0" : `${points > 0 ? "+" : "−"}${Math.abs(points).toFixed(1)}`;
-  return h("tr", null, h("th", { scope: "row", title: label }, label), cell(a, "a"), cell(b, "b"), h("td", { class: `difference number${isLarge ? " large" : ""}` }, text));
+  return h("tr", h("th", { scope: "row", title: label }, label), cell(a, "a"), cell(b, "b"), h("td", { class: `difference number${isLarge ? " large" : ""}` }, text));
 }
 
 /** @param {any[]} models @param {Answer[]} answers */
@@ -173,15 +173,15 @@ function agreement(models, answers) {
 function onlyOne(model, announce) {
   const text = `cifarlab serve ${model.name} runs/NAME`;
   return h(
-    "div",
-    { class: "empty", dataset: { testid: "compare-empty" } },
-    h("h2", null, "One model is served"),
-    h("p", null, "With two, this page puts their answers to the same picture side by side. Name both when you start the server: bundles, runs, or shipped models by name."),
+    "div.empty",
+    { testid: "compare-empty" },
+    h("h2", "One model is served"),
+    h("p", "With two, this page puts their answers to the same picture side by side. Name both when you start the server: bundles, runs, or shipped models by name."),
     command(text, announce),
   );
 }
 
 /** @param {any} store */
 function nothing(store) {
-  return h("div", { class: "empty" }, h("p", null, store.get("problem") ? "The models could not be listed." : "Loading…"));
+  return h("div.empty", h("p", store.get("problem") ? "The models could not be listed." : "Loading…"));
 }

@@ -35,38 +35,37 @@ export default {
     let loading = false;
 
     const strip = layerStrip({ choose: (layer) => go({ layer, first: 0 }) });
-    const picture = h("canvas", { class: "pixelated", role: "img", "aria-label": "The picture as the model sees it", dataset: { testid: "inside-seen" } });
-    const field = h("i", { class: "inside-field", hidden: true, "aria-hidden": "true", dataset: { testid: "field" } });
-    const large = h("canvas", { class: "pixelated", role: "img", "aria-label": "The channel under the cursor", dataset: { testid: "inside-channel" }, onpointermove: enlarge, onpointerdown: enlarge });
-    const cell = h("i", { class: "grid-cell", "aria-hidden": "true" });
-    const channelName = h("figcaption", { class: "small muted" });
-    const readout = h("dl", { class: "inside-readout number", dataset: { testid: "readout" } });
-    const heading = h("h2", { dataset: { testid: "inside-layer" } });
-    const about = h("p", { class: "small muted" });
+    const picture = h("canvas.pixelated", { role: "img", "aria-label": "The picture as the model sees it", testid: "inside-seen" });
+    const field = h("i.inside-field", { hidden: true, "aria-hidden": "true", testid: "field" });
+    const large = h("canvas.pixelated", { role: "img", "aria-label": "The channel under the cursor", testid: "inside-channel", onpointermove: enlarge, onpointerdown: enlarge });
+    const cell = h("i.grid-cell", { "aria-hidden": "true" });
+    const channelName = h("figcaption.small.muted");
+    const readout = h("dl.inside-readout.number", { testid: "readout" });
+    const heading = h("h2", { testid: "inside-layer" });
+    const about = h("p.small.muted");
     const grid = channelGrid({ point, turn });
-    const back = h("button", { type: "button", "aria-label": "Previous channels", onclick: () => turn(-1) }, "‹");
-    const on = h("button", { type: "button", "aria-label": "Next channels", onclick: () => turn(1), dataset: { testid: "inside-next" } }, "›");
-    const range = h("span", { class: "number small", role: "status", dataset: { testid: "inside-range" } });
+    const back = h("button", { "aria-label": "Previous channels", onclick: () => turn(-1) }, "‹");
+    const on = h("button", { "aria-label": "Next channels", onclick: () => turn(1), testid: "inside-next" }, "›");
+    const range = h("span.number.small", { role: "status", testid: "inside-range" });
     const own = h("input", { type: "checkbox", id: "inside-own", onchange: () => go({ own: own.checked }) });
-    const ownField = h("label", { class: "inside-own", for: "inside-own" }, own, "Each channel on its own scale");
-    const channelFigure = h("figure", null, h("div", { class: "inside-frame" }, large, cell), channelName);
+    const ownField = h("label.inside-own", { for: "inside-own" }, own, "Each channel on its own scale");
+    const channelFigure = h("figure", h("div.inside-frame", large, cell), channelName);
     const key = legend();
-    const keys = h("p", { class: "small muted", id: "inside-keys" }, "Hover a cell, or focus the channels and use the arrow keys; Page Up and Page Down move by a channel. All count from 0.");
+    const keys = h("p.small.muted", { id: "inside-keys" }, "Hover a cell, or focus the channels and use the arrow keys; Page Up and Page Down move by a channel. All count from 0.");
     const { element: problem, tell } = complaint("inside-problem");
     const examples = exampleRow(context);
     const work = h(
-      "div",
-      { class: "inside", hidden: true },
+      "div.inside",
+      { hidden: true },
       strip.element,
       h(
-        "div",
-        { class: "inside-body" },
-        h("section", { class: "inside-cell", "aria-label": "The chosen cell" }, h("figure", null, h("div", { class: "inside-frame" }, picture, field), h("figcaption", { class: "small muted" }, "What it sees of the picture")), channelFigure, readout),
-        h("section", { class: "inside-channels", "aria-label": "Channels" }, h("div", { class: "inside-head" }, h("div", null, heading, about), h("div", { class: "inside-pages" }, back, range, on)), problem, grid.element, key.element, ownField, keys, h("p", { class: "small muted" }, "Values are those of the network on the plain picture, one view, after the layer's activation.")),
+        "div.inside-body",
+        h("section.inside-cell", { "aria-label": "The chosen cell" }, h("figure", h("div.inside-frame", picture, field), h("figcaption.small.muted", "What it sees of the picture")), channelFigure, readout),
+        h("section.inside-channels", { "aria-label": "Channels" }, h("div.inside-head", h("div", heading, about), h("div.inside-pages", back, range, on)), problem, grid.element, key.element, ownField, keys, h("p.small.muted", "Values are those of the network on the plain picture, one view, after the layer's activation.")),
       ),
       examples.element,
     );
-    const empty = h("div", { class: "empty", dataset: { testid: "inside-empty" } });
+    const empty = h("div.empty", { testid: "inside-empty" });
 
     /** @param {Partial<typeof now>} changes */
     function go(changes) {
@@ -119,7 +118,7 @@ export default {
     /** @param {any} chosen */
     function nothing(chosen) {
       source = "";
-      if (chosen && !chosen.explain) return replace(empty, h("h2", null, "This model cannot be opened"), h("p", null, "Its PyTorch weights are not at hand: serve the bundle or run itself."));
+      if (chosen && !chosen.explain) return replace(empty, h("h2", "This model cannot be opened"), h("p", "Its PyTorch weights are not at hand: serve the bundle or run itself."));
       replace(empty, noPicture(context));
     }
 
@@ -193,7 +192,7 @@ export default {
       const whole = box && box.rows[0] === 0 && box.columns[0] === 0 && box.rows[1] === side && box.columns[1] === side;
       const sees = whole ? "the whole picture" : box ? `rows ${box.rows[0]}–${box.rows[1] - 1}, columns ${box.columns[0]}–${box.columns[1] - 1}` : "cannot be told";
       const rows = [["Value", short(value)], ["Cell", height * width === 1 ? name : `${name.replace("Channel ", "channel ")}, row ${row}, column ${column}`], ["Sees", sees]];
-      replace(readout, rows.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text))));
+      replace(readout, rows.map(([term, text]) => h("div", h("dt", term), h("dd", text))));
       clearTimeout(settling);
       if (document.activeElement === grid.element) settling = setTimeout(() => context.announce(`${rows[1][1]}: ${rows[0][1]}; sees ${sees}`), 300);
     }
@@ -217,7 +216,7 @@ export default {
 
     store.on(["picture", "model", "models", "examples", "busy", "problem", "online"], () => void refresh());
     return {
-      element: h("div", null, work, empty),
+      element: h("div", work, empty),
       /** @param {Record<string, string>} params */
       show({ layer, channel }) {
         active = true;

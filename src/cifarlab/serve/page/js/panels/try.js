@@ -28,14 +28,14 @@ export default {
       camera.stop();
       context.reopen(picture);
     });
-    const noExamples = h("p", { class: "small", hidden: true }, "There are no examples: no pictures of this model's classes are at hand.");
-    const waiting = h("div", { class: "drop-hint", dataset: { testid: "empty" } }, h("p", null, "Drop a picture here, paste one, or choose one."), noExamples);
-    const hint = h("p", { class: "muted small" }, "or drop or paste one anywhere on this page");
+    const noExamples = h("p.small", { hidden: true }, "There are no examples: no pictures of this model's classes are at hand.");
+    const waiting = h("div.drop-hint", { testid: "empty" }, h("p", "Drop a picture here, paste one, or choose one."), noExamples);
+    const hint = h("p.muted.small", "or drop or paste one anywhere on this page");
     const choose = () => (camera.stop(), context.pick());
-    const actions = h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: choose }, "Choose a picture"), camera.button, camera.keep, hint);
-    const recentArea = h("section", { class: "row", hidden: true }, h("h2", { class: "row-title" }, "Recent"), recent.element);
-    const stage = h("div", { class: "stage" }, waiting, view.element, actions, examples.element, recentArea);
-    const element = h("div", { class: "try" }, stage, answer.element);
+    const actions = h("div.actions", h("button", { class: "primary", onclick: choose }, "Choose a picture"), camera.button, camera.keep, hint);
+    const recentArea = h("section.row", { hidden: true }, h("h2.row-title", "Recent"), recent.element);
+    const stage = h("div.stage", waiting, view.element, actions, examples.element, recentArea);
+    const element = h("div.try", stage, answer.element);
 
     function draw() {
       const picture = store.get("picture");
@@ -71,22 +71,22 @@ export default {
 
 /** The right-hand side: the answer in words, its badges, and the bars. @param {any} context */
 function verdict({ store, config, navigate, again }) {
-  const label = h("strong", { class: "answer-label", dataset: { testid: "label" } });
-  const confidence = h("span", { class: "answer-confidence number", dataset: { testid: "confidence" } });
-  const truth = h("span", { class: "truth", hidden: true, dataset: { testid: "truth" } });
-  const unlike = h("span", { class: "chip warn", hidden: true, dataset: { testid: "unlike" } }, "Unlike the training data");
-  const why = h("p", { class: "callout", hidden: true, dataset: { testid: "unlike-why" } }, UNLIKE);
+  const label = h("strong.answer-label", { testid: "label" });
+  const confidence = h("span.answer-confidence.number", { testid: "confidence" });
+  const truth = h("span.truth", { hidden: true, testid: "truth" });
+  const unlike = h("span.chip.warn", { hidden: true, testid: "unlike" }, "Unlike the training data");
+  const why = h("p.callout", { hidden: true, testid: "unlike-why" }, UNLIKE);
   const hasWhy = config.panels.includes("why");
   const chart = bars({ top: 5, ...(hasWhy && { onpick: (target) => navigate("why", { target }), label: "Probabilities; choose a class to see why" }) });
-  const hint = h("p", { class: "muted small", hidden: true }, "Choose a class to see where the model finds it.");
-  const footnote = h("p", { class: "footnote muted small" });
-  const note = h("p", { class: "muted small", hidden: true });
-  const reason = h("p", null);
-  const retry = h("button", { type: "button", class: "link", hidden: true, onclick: again, dataset: { testid: "again" } }, "Try again");
-  const problem = h("div", { class: "problem", role: "alert", hidden: true, dataset: { testid: "problem" } }, reason, retry);
-  const answer = h("div", { class: "answer", dataset: { testid: "answer" } }, label, confidence, h("span", { class: "badges" }, truth, unlike));
-  const body = h("div", { class: "verdict-body" }, answer, h("div", { class: "answer-bars" }, chart.element, hint), why, note, footnote);
-  const element = h("section", { class: "verdict card", "aria-label": "What the model says", dataset: { testid: "verdict" } }, problem, body);
+  const hint = h("p.muted.small", { hidden: true }, "Choose a class to see where the model finds it.");
+  const footnote = h("p.footnote.muted.small");
+  const note = h("p.muted.small", { hidden: true });
+  const reason = h("p");
+  const retry = h("button", { class: "link", hidden: true, onclick: again, testid: "again" }, "Try again");
+  const problem = h("div.problem", { role: "alert", hidden: true, testid: "problem" }, reason, retry);
+  const answer = h("div.answer", { testid: "answer" }, label, confidence, h("span.badges", truth, unlike));
+  const body = h("div.verdict-body", answer, h("div.answer-bars", chart.element, hint), why, note, footnote);
+  const element = h("section.verdict.card", { "aria-label": "What the model says", testid: "verdict" }, problem, body);
 
   /** @param {any} picture @param {any} prediction @param {boolean} [isLive] */
   function update(picture, prediction, isLive = false) {
@@ -111,7 +111,7 @@ function verdict({ store, config, navigate, again }) {
     note.hidden = !picture?.note;
     note.textContent = picture?.note ?? "";
     const kind = model?.calibrated === false ? "Not calibrated: a run's own confidence is often too high or too low; cifarlab export calibrates it" : "Confidence calibrated on validation images";
-    replace(footnote, h("span", { dataset: { testid: "latency" } }, `Answered in ${Math.max(1, Math.round(prediction.ms))} ms`), ` · ${averaged(model?.views)} · ${kind}`);
+    replace(footnote, h("span", { testid: "latency" }, `Answered in ${Math.max(1, Math.round(prediction.ms))} ms`), ` · ${averaged(model?.views)} · ${kind}`);
   }
 
   function clear() {
@@ -134,8 +134,8 @@ function verdict({ store, config, navigate, again }) {
 /** The webcam's buttons and its live answers. @param {any} context @param {any} view @param {any} answer */
 function camcorder(context, view, answer) {
   const { store, model } = context;
-  const button = h("button", { type: "button", dataset: { testid: "webcam" }, onclick: () => (camera.running() ? camera.stop() : begin()) }, "Webcam");
-  const keep = h("button", { type: "button", hidden: true, dataset: { testid: "webcam-keep" }, onclick: take }, "Keep this picture");
+  const button = h("button", { testid: "webcam", onclick: () => (camera.running() ? camera.stop() : begin()) }, "Webcam");
+  const keep = h("button", { hidden: true, testid: "webcam-keep", onclick: take }, "Keep this picture");
   let asking = new AbortController();
   let isOn = false;
   const camera = webcam({

@@ -36,35 +36,35 @@ export default {
 
     const stage = brush({ changed: painted, moved: (row, column) => announce(`Row ${row}, column ${column}`) });
     const radios = Object.entries(MAPS).map(([kind, text]) => {
-      const input = h("input", { type: "radio", name: "why-kind", value: kind, checked: kind === now.kind, onchange: () => go({ kind: /** @type {Kind} */ (kind) }), dataset: { testid: `why-${kind}` } });
-      return h("label", { class: "segment" }, input, h("span", null, text));
+      const input = h("input", { type: "radio", name: "why-kind", value: kind, checked: kind === now.kind, onchange: () => go({ kind: /** @type {Kind} */ (kind) }), testid: `why-${kind}` });
+      return h("label.segment", input, h("span", text));
     });
-    const kinds = h("fieldset", { class: "segments" }, h("legend", { class: "unseen" }, "Map over the picture"), radios);
-    const opacity = h("input", { type: "range", id: "why-opacity", min: 0, max: 100, value: 55, dataset: { testid: "why-opacity" }, oninput: fade });
-    const layerChoice = h("select", { id: "why-layer", dataset: { testid: "why-layer" }, onchange: () => go({ layer: layerChoice.value }) });
-    const layerField = h("div", { class: "field" }, h("label", { for: "why-layer" }, "Layer"), layerChoice);
-    const opacityField = h("div", { class: "field" }, h("label", { for: "why-opacity" }, "Opacity"), opacity);
+    const kinds = h("fieldset.segments", h("legend.unseen", "Map over the picture"), radios);
+    const opacity = h("input", { type: "range", id: "why-opacity", min: 0, max: 100, value: 55, testid: "why-opacity", oninput: fade });
+    const layerChoice = h("select", { id: "why-layer", testid: "why-layer", onchange: () => go({ layer: layerChoice.value }) });
+    const layerField = h("div.field", h("label", { for: "why-layer" }, "Layer"), layerChoice);
+    const opacityField = h("div.field", h("label", { for: "why-opacity" }, "Opacity"), opacity);
     const key = legend();
-    const said = h("p", { class: "why-said", role: "status", dataset: { testid: "why-said" } });
-    const width = h("input", { type: "range", id: "why-width", min: 1, max: 16, value: 6, dataset: { testid: "why-width" }, oninput: () => stage.shape(Number(width.value)) });
+    const said = h("p.why-said", { role: "status", testid: "why-said" });
+    const width = h("input", { type: "range", id: "why-width", min: 1, max: 16, value: 6, testid: "why-width", oninput: () => stage.shape(Number(width.value)) });
     // Where fingers scroll, the brush must be asked for.
-    const on = h("input", { type: "checkbox", checked: matchMedia("(hover: hover)").matches, onchange: () => stage.ready(on.checked), dataset: { testid: "why-on" } });
-    const undo = h("button", { type: "button", disabled: true, onclick: stage.undo, dataset: { testid: "why-undo" } }, "Undo");
-    const clear = h("button", { type: "button", disabled: true, onclick: stage.clear, dataset: { testid: "why-clear" } }, "Clear");
-    const hint = h("p", { class: "small muted", id: "why-keys" }, "Paint on the picture, and the bars follow. What is painted takes the mean colour of the training images. With keys, once the picture has the focus: arrows move the brush, Space paints, Shift with an arrow paints on, Backspace undoes.");
+    const on = h("input", { type: "checkbox", checked: matchMedia("(hover: hover)").matches, onchange: () => stage.ready(on.checked), testid: "why-on" });
+    const undo = h("button", { disabled: true, onclick: stage.undo, testid: "why-undo" }, "Undo");
+    const clear = h("button", { disabled: true, onclick: stage.clear, testid: "why-clear" }, "Clear");
+    const hint = h("p.small.muted", { id: "why-keys" }, "Paint on the picture, and the bars follow. What is painted takes the mean colour of the training images. With keys, once the picture has the focus: arrows move the brush, Space paints, Shift with an arrow paints on, Backspace undoes.");
     const chart = bars({ top: matchMedia("(max-width: 800px)").matches ? 5 : 10, onpick: (label) => go({ target: label }), label: "Probabilities; choose a class to explain" });
-    const change = h("p", { class: "why-change", dataset: { testid: "why-change" } });
-    const views = h("p", { class: "small muted", dataset: { testid: "why-views" } });
+    const change = h("p.why-change", { testid: "why-change" });
+    const views = h("p.small.muted", { testid: "why-views" });
     const { element: problem, tell } = complaint("why-problem");
     const examples = exampleRow(context);
-    const tools = h("div", { class: "why-brush-tools" }, h("div", { class: "field" }, h("label", { for: "why-width" }, "Brush size"), width), undo, clear);
+    const tools = h("div.why-brush-tools", h("div.field", h("label", { for: "why-width" }, "Brush size"), width), undo, clear);
     const work = h(
-      "div",
-      { class: "why", hidden: true },
-      h("section", { class: "why-left", "aria-label": "Picture and map" }, kinds, stage.element, key.element, h("div", { class: "why-fields" }, opacityField, layerField), examples.element),
-      h("section", { class: "why-right", "aria-label": "Classes" }, said, h("div", { class: "why-which" }, h("h2", null, "Which class?"), h("p", { class: "small muted" }, "Choose one, and the map shows it.")), chart.element, change, problem, h("div", { class: "card why-hide" }, h("div", { class: "why-hide-head" }, h("h2", null, "Hide parts of it"), h("label", { class: "why-on" }, on, "Brush")), tools, hint), views),
+      "div.why",
+      { hidden: true },
+      h("section.why-left", { "aria-label": "Picture and map" }, kinds, stage.element, key.element, h("div.why-fields", opacityField, layerField), examples.element),
+      h("section.why-right", { "aria-label": "Classes" }, said, h("div.why-which", h("h2", "Which class?"), h("p.small.muted", "Choose one, and the map shows it.")), chart.element, change, problem, h("div.card.why-hide", h("div.why-hide-head", h("h2", "Hide parts of it"), h("label.why-on", on, "Brush")), tools, hint), views),
     );
-    const empty = h("div", { class: "empty", dataset: { testid: "why-empty" } });
+    const empty = h("div.empty", { testid: "why-empty" });
     const predict = oneAtATime(predicted, tell);
     stage.ready(on.checked);
 
@@ -125,7 +125,7 @@ export default {
 
     /** @param {any} chosen */
     function nothing(chosen) {
-      if (chosen && !chosen.explain) return replace(empty, h("h2", null, "This model cannot be explained"), h("p", null, "Its PyTorch weights are not at hand: serve the bundle or run itself."));
+      if (chosen && !chosen.explain) return replace(empty, h("h2", "This model cannot be explained"), h("p", "Its PyTorch weights are not at hand: serve the bundle or run itself."));
       replace(empty, noPicture(context));
     }
 
@@ -155,7 +155,7 @@ export default {
       for (const input of kinds.querySelectorAll("input")) input.checked = input.value === now.kind;
       const of = (/** @type {any} */ given) => given?.predictions.find((/** @type {any} */ one) => one.label === target())?.probability ?? 0;
       change.hidden = !answer || !first;
-      if (answer && first) replace(change, h("strong", null, target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span", { class: "muted" }, `${percent(of(first))} without`));
+      if (answer && first) replace(change, h("strong", target() ?? ""), ` ${percent(of(answer))} with what is painted, `, h("span.muted", `${percent(of(first))} without`));
       const { views: rule } = store.chosen();
       views.textContent = rule === "none" ? "Maps and probabilities are both of the plain picture, one view." : `Maps are of the plain picture, one view; the bars are of ${averaged(rule)}, so the two can differ a little.`;
     }
@@ -237,7 +237,7 @@ export default {
 
     store.on(["picture", "model", "models", "examples", "prediction", "busy", "problem", "online"], () => void refresh());
     return {
-      element: h("div", null, work, empty),
+      element: h("div", work, empty),
       /** @param {Record<string, string>} params */
       show({ target: named, layer, map: kind }) {
         active = true;

@@ -15,18 +15,18 @@ export function bars({ top = 5, onpick, label = "Probabilities" } = {}) {
   let present = null;
   /** @type {string | null | undefined} */
   let picked; // undefined: rows lead elsewhere
-  const list = h("ol", { class: "bars", "aria-label": label, dataset: { testid: "bars" } });
-  const more = h("button", { type: "button", class: "link", hidden: true, dataset: { testid: "show-all" }, onclick: () => ((all = !all), draw()) });
-  const element = h("div", { class: "bars-area" }, list, more);
+  const list = h("ol.bars", { "aria-label": label, testid: "bars" });
+  const more = h("button", { class: "link", hidden: true, testid: "show-all", onclick: () => ((all = !all), draw()) });
+  const element = h("div.bars-area", list, more);
   /** @type {Map<string, any>} */
   const rows = new Map();
 
   /** @param {string} name */
   function row(name) {
-    const value = h("span", { class: "bar-value" });
-    const content = [h("span", { class: "bar-label", title: name }, name), h("span", { class: "bar-track", "aria-hidden": "true" }, h("i", null)), value];
-    const inner = onpick ? h("button", { type: "button", class: "bar", onclick: () => onpick(name) }, content) : h("div", { class: "bar" }, content);
-    return { item: h("li", null, inner), inner, value };
+    const value = h("span.bar-value");
+    const content = [h("span.bar-label", { title: name }, name), h("span.bar-track", { "aria-hidden": "true" }, h("i")), value];
+    const inner = onpick ? h("button", { class: "bar", onclick: () => onpick(name) }, content) : h("div.bar", content);
+    return { item: h("li", inner), inner, value };
   }
 
   function draw() {
@@ -41,8 +41,8 @@ export function bars({ top = 5, onpick, label = "Probabilities" } = {}) {
       if (picked !== undefined) inner.setAttribute("aria-pressed", String(name === picked));
       return item;
     });
-    const placeholders = present ? [] : [...Array(top)].map(() => h("li", { class: "bar placeholder" }, h("span", { class: "bar-label" }), h("span", { class: "bar-track" }), h("span", { class: "bar-value" })));
-    const same = items.length === list.children.length && items.every((item, index) => list.children[index] === item);
+    const placeholders = present ? [] : [...Array(top)].map(() => h("li.bar.placeholder", h("span.bar-label"), h("span.bar-track"), h("span.bar-value")));
+    const same = present && items.length === list.children.length && items.every((item, index) => list.children[index] === item);
     if (!same) replace(list, items, placeholders);
     // As wide as the longest name needs, within what the style allows.
     list.style.setProperty("--label", `${Math.max(6, ...shown.map(({ label: name }) => name.length))}ch`);

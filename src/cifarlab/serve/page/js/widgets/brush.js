@@ -13,12 +13,12 @@ const REMEMBERED = 40; // strokes that can be undone
  * @param {{ changed: (settled: boolean) => void, moved: (row: number, column: number) => void }} given
  */
 export function brush({ changed, moved }) {
-  const picture = h("canvas", { class: "pixelated", "aria-hidden": "true", dataset: { testid: "why-seen" } });
-  const map = h("canvas", { class: "why-map", "aria-hidden": "true", hidden: true, dataset: { testid: "why-map" } });
-  const outline = h("div", { class: "why-brush", "aria-hidden": "true" });
+  const picture = h("canvas.pixelated", { "aria-hidden": "true", testid: "why-seen" });
+  const map = h("canvas.why-map", { "aria-hidden": "true", hidden: true, testid: "why-map" });
+  const outline = h("div.why-brush", { "aria-hidden": "true" });
   const element = h(
-    "div",
-    { class: "why-picture", role: "application", tabindex: "0", "aria-describedby": "why-keys", "aria-label": "The picture as the model sees it; paint to hide parts", dataset: { testid: "why-brush" }, onpointerdown: press, onpointermove: hover, onpointerup: lift, onpointercancel: lift, onkeydown: keys },
+    "div.why-picture",
+    { role: "application", tabindex: "0", "aria-describedby": "why-keys", "aria-label": "The picture as the model sees it; paint to hide parts", testid: "why-brush", onpointerdown: press, onpointermove: hover, onpointerup: lift, onpointercancel: lift, onkeydown: keys },
     picture,
     map,
     outline,

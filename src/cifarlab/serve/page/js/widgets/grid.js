@@ -26,9 +26,9 @@ export function extent(values, start, count) {
  * @param {{ point: (cell: { channel: number, row: number, column: number }) => void, turn: (by: number) => void }} given
  */
 export function channelGrid({ point, turn }) {
-  const marker = h("i", { class: "grid-cell", "aria-hidden": "true" });
-  const tiles = h("div", { class: "grid-tiles" });
-  const element = h("div", { class: "channel-grid", role: "application", tabindex: "0", "aria-describedby": "inside-keys", dataset: { testid: "channels" }, onpointermove: hover, onpointerdown: hover, onkeydown: keys }, tiles);
+  const marker = h("i.grid-cell", { "aria-hidden": "true" });
+  const tiles = h("div.grid-tiles");
+  const element = h("div.channel-grid", { role: "application", tabindex: "0", "aria-describedby": "inside-keys", testid: "channels", onpointermove: hover, onpointerdown: hover, onkeydown: keys }, tiles);
   /** @type {Channels | null} */
   let shown = null;
   let own = false;
@@ -38,7 +38,7 @@ export function channelGrid({ point, turn }) {
     if (!shown) return;
     const [count, height, width] = shown.shape;
     const { values, first, names } = shown;
-    if (tiles.children.length !== count) replace(tiles, [...Array(count)].map(() => h("div", { class: "grid-tile" }, h("canvas", { class: "pixelated", "aria-hidden": "true" }), h("span", null))));
+    if (tiles.children.length !== count) replace(tiles, [...Array(count)].map(() => h("div.grid-tile", h("canvas.pixelated", { "aria-hidden": "true" }), h("span"))));
     tiles.classList.toggle("named", names !== null);
     tiles.style.setProperty("--shape", `${width} / ${height}`);
     for (let channel = 0; channel < count; channel += 1) {

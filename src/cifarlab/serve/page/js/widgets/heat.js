@@ -48,15 +48,15 @@ export function drawMap(canvas, values, { width, height, low, high, scale = "vir
 
 /** A strip of the scale with words at its ends, and what it means beneath. */
 export function legend() {
-  const strip = h("div", { class: "legend-strip", "aria-hidden": "true" });
-  const ends = h("div", { class: "legend-ends number" });
-  const meaning = h("p", { class: "small muted" });
+  const strip = h("div.legend-strip", { "aria-hidden": "true" });
+  const ends = h("div.legend-ends.number");
+  const meaning = h("p.small.muted");
   return {
-    element: h("div", { class: "legend", dataset: { testid: "legend" } }, strip, ends, meaning),
+    element: h("div.legend", { testid: "legend" }, strip, ends, meaning),
     /** @param {{ scale?: Scale, ends: string[], text: string }} given ends: from low to high, evenly spaced */
     update({ scale = "viridis", ends: words, text }) {
       strip.style.setProperty("background", `linear-gradient(to right, ${STOPS[scale].split(" ").map((stop) => `#${stop}`).join(", ")})`); // prettier-ignore
-      ends.replaceChildren(...words.map((word) => h("span", null, word)));
+      ends.replaceChildren(...words.map((word) => h("span", word)));
       meaning.textContent = text;
     },
   };

@@ -5,7 +5,7 @@ import { h, replace } from "../dom.js";
 
 /** @param {{ choose: (layer: string) => void }} given */
 export function layerStrip({ choose }) {
-  const element = h("div", { class: "layer-strip", role: "radiogroup", "aria-label": "Layers, from the picture to the classes", dataset: { testid: "layers" }, onkeydown: keys });
+  const element = h("div.layer-strip", { role: "radiogroup", "aria-label": "Layers, from the picture to the classes", testid: "layers", onkeydown: keys });
   /** @type {any[]} */
   let layers = [];
   /** @type {string | null} */
@@ -25,7 +25,7 @@ export function layerStrip({ choose }) {
     const field = layer.receptive_field === "image" ? "whole picture" : layer.receptive_field === "unknown" ? "sees: unknown" : `sees ${layer.receptive_field} px`;
     const shape = layer.shape.length === 3 ? `${height}×${width}×${count}` : String(count);
     const attributes = { type: "button", role: "radio", class: "tile layer-card", tabindex: "-1", "aria-checked": "false", dataset: { layer: layer.name }, onclick: () => choose(layer.name) };
-    return h("button", attributes, h("span", { class: "layer-block", "aria-hidden": "true" }, h("i", { style: block })), h("strong", null, layer.name.split(/(?<=[._])/).flatMap((/** @type {string} */ part) => [part, h("wbr", null)])), h("span", { class: "layer-type" }, layer.type), h("span", { class: "number" }, shape), h("span", { class: "number" }, field));
+    return h("button", attributes, h("span.layer-block", { "aria-hidden": "true" }, h("i", { style: block })), h("strong", layer.name.split(/(?<=[._])/).flatMap((/** @type {string} */ part) => [part, h("wbr")])), h("span.layer-type", layer.type), h("span.number", shape), h("span.number", field));
   }
 
   /** @param {KeyboardEvent} event */

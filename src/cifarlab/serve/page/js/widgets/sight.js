@@ -10,18 +10,17 @@ import { keptPart } from "../resize.js";
  * @param {(error: unknown) => void} fail
  */
 export function sight(fail) {
-  const image = h("img", { class: "original", alt: "", dataset: { testid: "original" } });
-  const crop = h("span", { class: "crop", "aria-hidden": "true" });
-  const frame = h("div", { class: "frame" }, image, crop);
-  const canvas = h("canvas", { class: "fitted", width: 32, height: 32, role: "img", dataset: { testid: "fitted" } });
-  const size = h("span", { class: "number" });
-  const original = h("span", { class: "number" });
-  const name = h("span", { class: "sight-name" });
+  const image = h("img.original", { alt: "", testid: "original" });
+  const crop = h("span.crop", { "aria-hidden": "true" });
+  const frame = h("div.frame", image, crop);
+  const canvas = h("canvas.fitted", { width: 32, height: 32, role: "img", testid: "fitted" });
+  const size = h("span.number");
+  const original = h("span.number");
+  const name = h("span.sight-name");
   const element = h(
-    "div",
-    { class: "sight" },
-    h("figure", null, frame, h("figcaption", null, name, original)),
-    h("figure", null, h("div", { class: "frame" }, canvas), h("figcaption", null, "What the model sees ", size)),
+    "div.sight",
+    h("figure", frame, h("figcaption", name, original)),
+    h("figure", h("div.frame", canvas), h("figcaption", "What the model sees ", size)),
   );
 
   /** @param {any} model */

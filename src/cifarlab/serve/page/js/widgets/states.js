@@ -6,12 +6,12 @@ import { h } from "../dom.js";
 /** In place of a panel that has no picture to show. @param {any} context @returns {any[]} */
 export function noPicture({ store, pick }) {
   const words = store.get("problem") ?? "Drop a picture anywhere, paste one, or choose a file.";
-  return [h("h2", null, "No picture yet"), h("p", null, words), h("button", { type: "button", class: "primary", onclick: pick }, "Choose a picture")];
+  return [h("h2", "No picture yet"), h("p", words), h("button", { class: "primary", onclick: pick }, "Choose a picture")];
 }
 
 /** Where a panel says what went wrong: tell(error), tell(null). @param {string} testid */
 export function complaint(testid) {
-  const element = h("p", { class: "problem", role: "alert", hidden: true, dataset: { testid } });
+  const element = h("p.problem", { role: "alert", hidden: true, dataset: { testid } });
   /** @param {unknown} error */
   function tell(error) {
     element.hidden = !error;

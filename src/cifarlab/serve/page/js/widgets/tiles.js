@@ -8,8 +8,8 @@ import { h, replace } from "../dom.js";
  * @param {any} context @param {() => void} [before] called when one is chosen
  */
 export function exampleRow({ store, model, open, fail }, before = () => {}) {
-  const tiles = h("div", { class: "tiles", dataset: { testid: "examples" } });
-  const element = h("section", { class: "row" }, h("h2", { class: "row-title" }, "Examples"), tiles);
+  const tiles = h("div.tiles", { testid: "examples" });
+  const element = h("section.row", h("h2.row-title", "Examples"), tiles);
   /** @type {any[] | null} */
   let drawn = null;
   /** @type {string[]} */
@@ -25,7 +25,7 @@ export function exampleRow({ store, model, open, fail }, before = () => {}) {
       before();
       await blob.then((/** @type {Blob} */ found) => open(found, { name, label, origin: "example" }), fail);
     }
-    return h("button", { type: "button", class: "tile", title: `${name} (${origin})`, "aria-label": `Example: ${name}`, dataset: { testid, name }, onclick: choose }, image);
+    return h("button", { class: "tile", title: `${name} (${origin})`, "aria-label": `Example: ${name}`, dataset: { testid, name }, onclick: choose }, image);
   }
 
   return {
@@ -46,7 +46,7 @@ export function exampleRow({ store, model, open, fail }, before = () => {}) {
 
 /** The strip of recent pictures with their answers. @param {(picture: any) => void} pick */
 export function historyTiles(pick) {
-  const element = h("ol", { class: "tiles history", dataset: { testid: "history" } });
+  const element = h("ol.tiles.history", { testid: "history" });
   return {
     element,
     /** @param {any[]} history @param {any} present */
@@ -56,7 +56,7 @@ export function historyTiles(pick) {
         const image = h("img", { alt: "", class: "small-picture", width: 56, height: 56, src: picture.url });
         const label = `${picture.name}: ${best.label}, ${Math.round(100 * best.probability)} %`;
         const attributes = { type: "button", class: "tile", title: label, "aria-label": `Recent: ${label}`, "aria-pressed": String(picture === present) };
-        return h("li", null, h("button", { ...attributes, onclick: () => pick(picture) }, image, h("span", { class: "tile-label" }, best.label)));
+        return h("li", h("button", { ...attributes, onclick: () => pick(picture) }, image, h("span.tile-label", best.label)));
       });
       replace(element, items);
     },

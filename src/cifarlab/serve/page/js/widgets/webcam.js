@@ -12,7 +12,7 @@ const PAUSE = 120; // ms between frames, so that a server with other clients has
  * @param {{ frame: (video: HTMLVideoElement, pixels: any) => Promise<void>, ended: (error: Error | null) => void }} given
  */
 export function webcam({ frame, ended }) {
-  const video = h("video", { class: "original", playsinline: true, muted: true, "aria-label": "Webcam" });
+  const video = h("video.original", { playsinline: true, muted: true, "aria-label": "Webcam" });
   /** @type {MediaStream | null} */
   let stream = null;
   let turn = 0; // of the present recording: an older loop ends
