@@ -22,6 +22,7 @@ def test_a_class_in_try_leads_to_why(open_page: PageOpener, expect: Any) -> None
     page = open_page("/#/try?example=cat")
     settle(page)
     second = page.get_by_test_id("panel-try").locator("[data-testid=bars] li").nth(1)
+    expect(second.get_by_role("button")).to_be_visible()
     name = second.locator(".bar-label").text_content()
     second.get_by_role("button").click()
     expect(page.locator(f"canvas[data-target={name}]")).to_be_visible()
