@@ -76,6 +76,33 @@ def test_a_page_that_points_its_name_here_is_refused(service: Service, host: str
         )
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("POST", "/explain?kind=layers"), ("GET", "/runs"), ("GET", "/")])
+def test_what_a_page_of_another_site_sends_is_refused(service: Service, method: str, path: str) -> None:
+    client = Client(create_app(service, hosts=LOCAL_HOSTS))
+    for mode in ("no-cors", "cors", "websocket", *(["navigate"] if method == "POST" else [])):
+        sent = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode}
+        assert "pages of other sites" in error_of(client.request(method, path, headers=sent), 400)
+
+
+@pytest.mark.parametrize(
+    ("site", "mode"), [("same-origin", "cors"), ("same-site", "cors"), ("none", "navigate"), ("cross-site", "navigate"), (None, None)]
+)
+def test_the_page_itself_links_to_it_and_programs_are_answered(service: Service, site: str | None, mode: str | None) -> None:
+    sent = {} if site is None or mode is None else {"sec-fetch-site": site, "sec-fetch-mode": mode}
+    assert Client(create_app(service, hosts=LOCAL_HOSTS)).get("/", headers=sent).status_code == 200
+
+
+def test_where_a_token_is_needed_pages_of_other_sites_that_have_it_are_answered(service: Service) -> None:
+    client = Client(create_app(service, token=TOKEN, hosts=None))
+    sent = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors", "authorization": f"Bearer {TOKEN}"}
+    assert client.get("/v2", headers=sent).status_code == 200
+
+
+def test_json_is_not_taken_for_anything_else(client: Client) -> None:
+    for path in ("/models", "/nothing", "/v2"):
+        assert client.get(path).headers["x-content-type-options"] == "nosniff"
+
+
 def test_an_unknown_path_is_refused_with_a_hint(client: Client) -> None:
     for path in ("/predictt", "/v2/models", "/predict/", "/v3", "/docs", "/..%2f..%2fetc/passwd"):
         assert "POST /predict takes images" in error_of(client.get(path), 404)

@@ -26,7 +26,8 @@ class Gate:
     """ASGI middleware. token: what a client must show, None for no token. hosts: names in the Host header, None for any.
 
     On a loopback address without a token, `hosts` keeps out web pages whose name was made to point to this machine
-    (DNS rebinding): their requests carry their own name.
+    (DNS rebinding): their requests carry their own name. What a page of another site sends under this machine's name is kept out by
+    what browsers say of it: such a page could read no answer, but keep the models busy.
     """
 
     def __init__(self, app: ASGIApp, *, service: Service, token: str | None = None, hosts: frozenset[str] | None = None) -> None:
@@ -92,6 +93,10 @@ class Gate:
         name = given.rpartition(":")[0] if given.rpartition(":")[2].isdigit() else given
         if name.lower() not in self._hosts:
             raise RefusedError(400, f"this server does not answer for the host {name!r}; it answers for {', '.join(sorted(self._hosts))}")
+        # A link to the page may lie anywhere; frames are refused by the page's own policy.
+        is_link = scope["method"] == "GET" and header(scope, b"sec-fetch-mode") == "navigate"
+        if header(scope, b"sec-fetch-site") == "cross-site" and not is_link:
+            raise RefusedError(400, "this server does not answer pages of other sites. Ask from a program, or open its own page")
 
     def _check_token(self, scope: Scope) -> None:
         if self._token is None:

@@ -28,4 +28,5 @@ class RefusedError(CifarlabError):
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON; NaN and infinity, which JSON does not know, are a fault and raise ValueError."""
     content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    return Response(content, status, dict(headers or {}), "application/json")
+    # Names in it are whatever people call things: a browser must not take it for anything but JSON.
+    return Response(content, status, {"X-Content-Type-Options": "nosniff", **(headers or {})}, "application/json")
