@@ -6,9 +6,11 @@ import io
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import numpy as np
@@ -41,7 +43,8 @@ class PictureStore:
     """
 
     def __init__(self) -> None:
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._wanted: SimpleQueue[tuple[Future[Pixels], Callable[[], Pixels]]] = SimpleQueue()
+        self._reader: threading.Thread | None = None
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[float, Future[Pixels]]] = OrderedDict()
 
@@ -67,9 +70,22 @@ class PictureStore:
             if known is not None and (not _failed(known[1]) or now - known[0] < LOOK_AGAIN):
                 self._kept.move_to_end(checksum)
                 return known[1]
-            future = self._reader.submit(self._load, reading, split, checksum)
+            future: Future[Pixels] = Future()
             self._kept[checksum] = (now, future)
+            self._wanted.put((future, lambda: self._load(reading, split, checksum)))
+            if self._reader is None:
+                # A daemon: a server that stops need not wait for pictures that nobody will see. A folder of them takes minutes.
+                self._reader = threading.Thread(target=self._read, name="pictures", daemon=True)
+                self._reader.start()
             return future
+
+    def _read(self) -> None:
+        while True:
+            future, load = self._wanted.get()
+            try:
+                future.set_result(load())
+            except BaseException as error:
+                future.set_exception(error)
 
     def _load(self, reading: Reading, split: str, checksum: str) -> Pixels:
         """The wanted pictures; those of the run's other split, read with them, are kept as well."""
