@@ -22,7 +22,7 @@ from cifarlab.bundle.manifest import update_description
 from cifarlab.bundle.onnx_engine import COUNTS, open_session
 from cifarlab.bundle.onnx_export import write_onnx
 from cifarlab.bundle.ort_web import ORT_WEB, SCRIPT, VARIABLE, WASM, Package, read_package
-from cifarlab.bundle.site import PAGE, POLICY, check_site_request, page_files, write_site
+from cifarlab.bundle.site import PAGE, POLICY, WRITTEN, check_site_request, page_files, write_site
 from cifarlab.bundle.site_graph import with_choice
 from cifarlab.errors import BundleError, DownloadError, UsageError
 
@@ -108,7 +108,7 @@ def test_page_is_the_servers_but_for_policy_and_config(onnx_bundle: Path, tmp_pa
     for name in page_files(PAGE):
         assert (output / "page" / name).read_bytes() == (PAGE / name).read_bytes()
     config = (output / "page" / "js" / "config.js").read_text(encoding="utf-8")
-    keys = re.findall(r"^  (\w+):", (PAGE / "js" / "config.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    keys = re.findall(r"^\s+(\w+):", (PAGE / "js" / "config.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert keys
     assert all(f'"{key}":' in config for key in keys), "the server's page is configured by more than the site's"
     assert '"onnx"' in config
@@ -174,12 +174,23 @@ def test_a_folder_with_something_in_it_is_left_alone(onnx_bundle: Path, tmp_path
 def test_a_site_is_replaced_only_by_force(onnx_bundle: Path, tmp_path: Path, archive: Path, package: Package) -> None:
     output = tmp_path / "site"
     write_site(onnx_bundle, output, ort_web=archive, package=package)
-    (output / "old.txt").write_text("of the site before")
+    (output / "page" / "js" / "old.js").write_text("of the site before")
     with pytest.raises(UsageError, match="--force"):
         write_site(onnx_bundle, output, ort_web=archive, package=package)
     write_site(onnx_bundle, output, force=True, ort_web=archive, package=package)
-    assert not (output / "old.txt").exists()
+    assert not (output / "page" / "js" / "old.js").exists()
     assert not list(tmp_path.glob(".site*"))
+    assert {entry.name for entry in output.iterdir()} == WRITTEN
+
+
+def test_what_somebody_put_into_a_site_is_not_replaced_with_it(onnx_bundle: Path, tmp_path: Path, archive: Path, package: Package) -> None:
+    output = tmp_path / "site"
+    write_site(onnx_bundle, output, ort_web=archive, package=package)
+    (output / ".git").mkdir()
+    (output / ".git" / "HEAD").write_text("years of work")
+    with pytest.raises(UsageError, match=r"what no export wrote \(\.git\)"):
+        write_site(onnx_bundle, output, force=True, ort_web=archive, package=package)
+    assert (output / ".git" / "HEAD").read_text() == "years of work"
 
 
 def test_a_bundle_without_onnx_is_refused(tmp_path: Path, archive: Path, package: Package) -> None:

@@ -24,6 +24,7 @@ from cifarlab.files import replace_durably, write_json, write_text
 PAGE: Final = Path(__file__).parents[1] / "serve" / "page"  # the same files that `cifarlab serve` shows
 FACTS: Final = "bundle.json"
 FORMAT: Final = "site"
+WRITTEN: Final = frozenset({"index.html", FACTS, ONNX, CARD, "page", "runtime", "_headers", ".nojekyll"})  # all that lies in a site
 PANELS: Final = {"try": "Try", "poke": "Poke"}
 ROOTS: Final = ("js/app.js", "js/theme.js", "js/model-onnx.js", *(f"js/panels/{name}.js" for name in PANELS))
 # wasm-unsafe-eval allows compiling WebAssembly and nothing else; connect-src: nothing leaves the host that the page lies on.
@@ -47,6 +48,11 @@ def check_site(output: Path, *, force: bool = False) -> None:
         return
     if not _holds_site(output):
         raise UsageError(f"{output} is not empty and holds no site; nothing was changed. Choose another --output")
+    if strange := {entry.name for entry in output.iterdir()} - WRITTEN:  # such as a repository's .git or a host's own files
+        raise UsageError(
+            f"{output} holds a site and what no export wrote ({', '.join(sorted(strange)[:3])}); nothing was changed. "
+            "Choose another --output, or move that away"
+        )
     if not force:
         raise UsageError(f"{output} holds a site already; nothing was changed. Choose another --output, or replace it with --force")
 
