@@ -252,7 +252,8 @@ def test_a_folder_is_read_for_a_run_and_not_for_a_bundle(tmp_path: Path) -> None
         for split in ("train", "test"):
             (tmp_path / "pictures" / split / label).mkdir(parents=True)
             Image.new("RGB", (SIZE, SIZE), (9, 9, 9)).save(tmp_path / "pictures" / split / label / "one.png")
-    folder = write_model(tmp_path / "model", dataset={"name": str(tmp_path / "pictures")})
+    # As training writes it: the name of the data is that of the folder, and the recipe has what was given.
+    folder = write_model(tmp_path / "model", dataset={"name": "pictures"}, recipe={"data": {"name": str(tmp_path / "pictures")}})
     assert find_examples(load(folder)) == []
     (folder / "status.json").write_text("{}")
     assert [one.label for one in find_examples(load(folder))] == list(CLASSES)

@@ -93,10 +93,11 @@ def from_data(description: dict[str, Any], classes: Sequence[str], *, is_run: bo
     No answer of the model plays a part in the choice. is_run: whether the description is of a run of this machine, whose data may
     be a folder of pictures; a bundle comes from anywhere, and its data is looked for by name alone.
     """
-    dataset = description.get("dataset")
-    name = dataset.get("name") if isinstance(dataset, dict) else None
+    name = _text(description, "dataset", "name")
+    if name not in dataset_names():  # it is the name of the folder alone then; the run's recipe has the path
+        name = _text(description, "recipe", "data", "name") if is_run else None
     try:
-        if not isinstance(name, str) or not (name in dataset_names() or (is_run and Path(name).is_dir())):
+        if name is None or not (name in dataset_names() or Path(name).expanduser().is_dir()):
             return []
         test = load_splits(name, download=False).test
     except (CifarlabError, OSError, MemoryError):
@@ -109,6 +110,14 @@ def from_data(description: dict[str, Any], classes: Sequence[str], *, is_run: bo
         index = np.flatnonzero(test.labels == test.class_names.index(label))[:1]
         found += [Example(label, label, f"{origin}, number {number}", _as_png(test.images[number]), "image/png") for number in index]
     return found
+
+
+def _text(description: dict[str, Any], *keys: str) -> str | None:
+    """What `keys` lead to, where that is text."""
+    found: Any = description
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _is_run(origin: object) -> bool:
