@@ -102,3 +102,14 @@ def test_drawn_images_are_the_same_every_time_and_differ_from_each_other() -> No
     np.testing.assert_array_equal(first.images, again.images)
     assert first.images.shape == (PICTURES, 24, 24, 3)
     assert len({image.tobytes() for image in first.images}) == PICTURES
+
+
+@pytest.mark.parametrize(
+    "odd", [{"dataset": None}, {"dataset": [1]}, {"dataset": {"a": 1}}, {"metrics": [1]}, {"metrics": {"test": {}}}, {"recipe": 7}]
+)
+def test_records_that_are_missing_or_odd_are_told(change: Change, tmp_path: Path, odd: dict[str, Any]) -> None:
+    """What was recorded beside the model is not looked at when it is loaded, and a bundle comes from anywhere."""
+    folder = change(lambda content: content.update(odd))
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged or incomplete"):
+        cifarlab.export(folder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

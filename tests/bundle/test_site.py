@@ -268,8 +268,9 @@ def test_what_npm_fetches_is_verified(tmp_path: Path, archive: Path, package: Pa
         read_package(None, package=other)
 
 
-def test_what_npm_says_is_passed_on(tmp_path: Path, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_npm(monkeypatch, tmp_path / "bin", "echo 'npm error code ENOTFOUND' >&2; echo 'npm error network request failed' >&2; exit 1")
+@pytest.mark.parametrize("word", ["error", "ERR!"])
+def test_what_npm_says_is_passed_on(tmp_path: Path, package: Package, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    with_npm(monkeypatch, tmp_path / "bin", f"echo 'npm {word} code ENOTFOUND' >&2; echo 'npm {word} network request failed' >&2; exit 1")
     with pytest.raises(DownloadError, match=r"ENOTFOUND: network request failed.*--ort-web"):
         read_package(None, package=package)
 
@@ -279,6 +280,14 @@ def test_a_registry_that_never_answers_ends(tmp_path: Path, package: Package, mo
     with_npm(monkeypatch, tmp_path / "bin", "exec sleep 30")
     with pytest.raises(DownloadError, match="no answer within"):
         read_package(None, package=package)
+
+
+def test_records_that_are_not_there_are_told(onnx_copy: Path, tmp_path: Path, archive: Path, package: Package) -> None:
+    description = json.loads((onnx_copy / "bundle.json").read_text())
+    (onnx_copy / "bundle.json").write_text(json.dumps({**description, "metrics": {"test": {}}}))
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged or incomplete: KeyError: 'accuracy'"):
+        write_site(onnx_copy, tmp_path / "site", ort_web=archive, package=package)
+    assert not (tmp_path / "site").exists()
 
 
 # -- selective views --------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ Nothing here loads PyTorch. Whoever wrote a bundle is not trusted: every value i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,18 @@ def read_description(folder: Path) -> Json:
     if problem := _problem(description):
         raise BundleError(f"{file} is damaged: {problem}")
     return description
+
+
+@contextlib.contextmanager
+def records_of(folder: Path) -> Iterator[None]:
+    """Within it what the bundle.json of `folder` lacks, or holds in another form, raises BundleError.
+
+    For whoever uses what is recorded beside the model (metrics, data, recipe): `read_description` checks what a predictor needs.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{folder / 'bundle.json'} is damaged or incomplete: {type(error).__name__}: {error}. {_AGAIN}") from error
 
 
 def is_bundle(description: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import base64
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -150,7 +151,8 @@ def _fetch(folder: Path, package: Package) -> Path:
 
 def _reason(output: str) -> str:
     """The first thing that npm calls an error, with its code."""
-    lines = [line.split("error", 1)[1].strip() for line in output.splitlines() if line.startswith(("npm error ", "npm ERR! error "))]
+    # "npm ERR!" is how npm up to 10.6 begins such a line.
+    lines = [found[1].strip() for line in output.splitlines() if (found := re.match(r"npm (?:error|ERR!) (.*)", line))]
     told = [line.removeprefix("code ") for line in lines if line and "complete log" not in line]
     return ": ".join(told[:2])[:300] or "it gave no reason"
 

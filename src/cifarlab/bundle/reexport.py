@@ -11,7 +11,7 @@ import numpy as np
 from cifarlab.build import arrange
 from cifarlab.bundle.card import write_card
 from cifarlab.bundle.export import add_formats, check_request, new_bundle
-from cifarlab.bundle.manifest import is_bundle, read_description, read_verified
+from cifarlab.bundle.manifest import is_bundle, read_description, read_verified, records_of
 from cifarlab.bundle.shipped import find_model
 from cifarlab.config import Recipe, RecipeError
 from cifarlab.data import load_splits
@@ -48,6 +48,21 @@ def export_bundle(
     Its weights stay as they are, and so does what was measured of them. Formats are compared with PyTorch on the bundle's validation
     images where these are at hand, else on drawn pictures and noise, which the record then says. int8 needs the former.
     """
+    with records_of(source):
+        return _export(source, output, to=to, half=half, force=force, license=license, data_dir=data_dir, note=note)
+
+
+def _export(
+    source: Path,
+    output: Path,
+    *,
+    to: Sequence[str],
+    half: bool,
+    force: bool,
+    license: str | None,
+    data_dir: Path | None,
+    note: Note | None,
+) -> Path:
     description = read_description(source)
     check_request(output, force=force, to=to, license=license)
     if not half and description["precision"] != "float32":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cifarlab.bundle.card import CARD
-from cifarlab.bundle.manifest import ONNX, is_bundle, read_description, read_verified
+from cifarlab.bundle.manifest import ONNX, is_bundle, read_description, read_verified, records_of
 from cifarlab.bundle.onnx_engine import require_onnx
 from cifarlab.bundle.ort_web import ORT_WEB, SCRIPT, WASM, Package, find_package, packed, read_package
 from cifarlab.bundle.site_text import HEADERS, LICENSE, readme
@@ -106,7 +106,7 @@ def write_site(
         model = with_choice(model)
     if runtime is None:
         runtime = read_package(found, package=package)
-    with _new_site(output, force=force) as folder:
+    with records_of(bundle), _new_site(output, force=force) as folder:
         return _fill(folder, description, model=model, runtime=runtime, package=package, page=page)
 
 
