@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cifarlab.errors import RunError
-from cifarlab.files import atomic_writer, write_text
+from cifarlab.files import atomic_writer, replace_folder, write_text
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -57,3 +57,50 @@ def test_space_is_advised_where_it_is_short(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(RunError, match=r"untouched; free some space or choose another place$"):
         write_text(tmp_path / "a.txt", "hello")
     assert list(tmp_path.iterdir()) == []
+
+
+def folder_with(path: Path, text: str) -> Path:
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    place = folder_with(tmp_path / "place", "before")
+    replace_folder(folder_with(tmp_path / ".new.tmp", "after"), place)
+    assert (place / "file").read_text() == "after"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_folder_that_is_not_replaced_after_all_is_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    place, new = folder_with(tmp_path / "place", "before"), folder_with(tmp_path / ".new.tmp", "after")
+    rename = os.replace
+
+    def fail(source: Path, destination: Path) -> None:
+        if source == new:
+            raise error
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(type(error)):
+        replace_folder(new, place)
+    assert (place / "file").read_text() == "before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".new.tmp", "place"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, new = folder_with(tmp_path / "place", "before"), folder_with(tmp_path / ".new.tmp", "after")
+    rename = os.replace
+
+    def once(source: Path, destination: Path) -> None:
+        if source != place:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "replace", once)
+    with pytest.raises(OSError, match="Input/output"):
+        replace_folder(new, place)
+    assert (tmp_path / ".new.old" / "file").read_text() == "before"

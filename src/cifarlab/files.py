@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,25 @@ def replace_durably(source: Path, destination: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_folder(source: Path, destination: Path) -> None:
+    """Put the folder `source` in the place of `destination`, new or not; raises OSError.
+
+    Whatever ends this early, an interrupt too: the folder that was there is there again, or lies beside as NAME.old where even that fails.
+    """
+    aside = source.with_suffix(".old")
+    try:
+        if os.path.lexists(destination):
+            os.replace(destination, aside)
+        replace_durably(source, destination)
+    except BaseException:
+        if os.path.lexists(aside) and not os.path.lexists(destination):
+            os.replace(aside, destination)
+        raise
+    finally:
+        if os.path.lexists(destination):
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 if sys.platform == "win32":

@@ -27,7 +27,7 @@ from cifarlab.bundle.selective import FIRST, SELECTIVE, WHOLE
 from cifarlab.bundle.torch_engine import TorchEngine
 from cifarlab.data.dataset import Dataset
 from cifarlab.errors import BundleError, RunError, UsageError, unknown
-from cifarlab.files import atomic_writer, replace_durably, write_json
+from cifarlab.files import atomic_writer, replace_folder, write_json
 from cifarlab.metrics import softmax
 from cifarlab.restore import restore, weights_path
 from cifarlab.runs import Predictions, RunDirectory
@@ -52,7 +52,6 @@ def new_bundle(output: Path, *, force: bool = False) -> Iterator[Path]:
     """
     check_output(output, force=force)
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
-    aside = temporary.with_suffix(".old")
     try:
         try:
             temporary.mkdir(parents=True)
@@ -61,16 +60,11 @@ def new_bundle(output: Path, *, force: bool = False) -> Iterator[Path]:
         yield temporary
         check_output(output, force=force)
         try:
-            if os.path.lexists(output):
-                os.replace(output, aside)
-            replace_durably(temporary, output)
+            replace_folder(temporary, output)
         except OSError as error:
-            if os.path.lexists(aside) and not os.path.lexists(output):
-                os.replace(aside, output)
             raise RunError(f"cannot write {output}: {error.strerror or error}. Choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_output(output: Path, *, force: bool = False) -> None:

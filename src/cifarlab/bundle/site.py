@@ -19,7 +19,7 @@ from cifarlab.bundle.onnx_engine import require_onnx
 from cifarlab.bundle.ort_web import ORT_WEB, SCRIPT, WASM, Package, find_package, packed, read_package
 from cifarlab.bundle.site_text import HEADERS, LICENSE, readme
 from cifarlab.errors import CifarlabError, RunError, UsageError
-from cifarlab.files import replace_durably, write_json, write_text
+from cifarlab.files import replace_folder, write_json, write_text
 
 PAGE: Final = Path(__file__).parents[1] / "serve" / "page"  # the same files that `cifarlab serve` shows
 FACTS: Final = "bundle.json"
@@ -243,19 +243,13 @@ def _holds_site(folder: Path) -> bool:
 def _new_site(output: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `output` that takes its place when the block ends without an error; nothing is left otherwise."""
     temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}.tmp")
-    aside = temporary.with_suffix(".old")
     try:
         try:
             temporary.mkdir(parents=True)
             yield temporary
             check_site(output, force=force)
-            if os.path.lexists(output):
-                os.replace(output, aside)
-            replace_durably(temporary, output)
+            replace_folder(temporary, output)
         except OSError as error:
-            if os.path.lexists(aside) and not os.path.lexists(output):
-                os.replace(aside, output)
             raise RunError(f"cannot write {output}: {error.strerror or error}. Choose another place, or free some space") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
