@@ -64,7 +64,7 @@ def test_each_panel_keeps_its_place_and_the_focus_is_never_lost(open_page: PageO
     assert page.evaluate("scrollY") == 0
     assert page.evaluate("document.activeElement.id") == "panels"
     go_to(page, "why")
-    page.wait_for_function("scrollY === 200")
+    page.wait_for_function("() => scrollY === 200")
 
 
 def test_the_address_names_the_example_and_is_followed(open_page: PageOpener, expect: Any) -> None:

@@ -201,8 +201,7 @@ def test_an_address_holds_the_sliders(open_site: PageOpener, expect: Any) -> Non
     expect(page.get_by_label("Rotate")).to_have_value("-40")
     expect(page.get_by_label("Blur")).to_have_value("1.5")
     expect(page.get_by_label("JPEG quality")).to_have_attribute("aria-valuetext", "30")
-    expect(page.get_by_test_id("poke-seen")).to_be_visible()
-    assert page.evaluate("document.querySelector('[data-testid=poke-seen]').width") == 32
+    page.wait_for_function("() => document.querySelector('[data-testid=poke-seen]').width === 32")
 
 
 @pytest.mark.parametrize("dark", [False, True])

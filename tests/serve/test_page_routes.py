@@ -27,7 +27,8 @@ from cifarlab.serve.page_routes import FOLDER, TYPES, read_assets
 
 TOKEN = "a-token-of-more-than-16"
 FILES = sorted(read_assets(FOLDER))
-ONNX_ONLY = {"js/model-onnx.js", "js/onnx-worker.js", "js/judge.js"}  # which only the static site loads
+# Which only the static site loads.
+ONNX_ONLY = {"js/model-onnx.js", "js/onnx-worker.js", "js/judge.js", "js/widgets/downloading.js", "css/downloading.css"}
 MOST_BYTES = 300 * 1024  # of every file that the server's page can load: all panels, styles and pictures, comments included
 
 

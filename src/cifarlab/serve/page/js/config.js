@@ -7,7 +7,7 @@
  * backend: "http" (model-http.js) or "onnx" (model-onnx.js); each has `createModel(api)`.
  */
 export default {
-  panels: ["try", "why", "inside", "poke", "runs", "errors", "compare"],
-  titles: { try: "Try", why: "Why", inside: "Inside", poke: "Poke", runs: "Runs", errors: "Errors", compare: "Compare" },
-  backend: "http",
+	panels: ["try", "why", "inside", "poke", "runs", "errors", "compare"],
+	titles: { try: "Try", why: "Why", inside: "Inside", poke: "Poke", runs: "Runs", errors: "Errors", compare: "Compare" },
+	backend: "http",
 };

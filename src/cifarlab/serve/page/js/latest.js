@@ -6,22 +6,22 @@
  * A superseded run resolves to undefined, whatever became of it. run.cancel() cancels without a successor.
  */
 export function latest() {
-  /** @type {AbortController | null} */
-  let current = null;
-  /** @template T @param {(signal: AbortSignal) => Promise<T>} work @returns {Promise<T | undefined>} */
-  async function run(work) {
-    current?.abort();
-    const own = (current = new AbortController());
-    try {
-      const result = await work(own.signal);
-      return own.signal.aborted ? undefined : result;
-    } catch (error) {
-      if (own.signal.aborted) return undefined;
-      throw error;
-    }
-  }
-  run.cancel = () => current?.abort();
-  return run;
+	/** @type {AbortController | null} */
+	let current = null;
+	/** @template T @param {(signal: AbortSignal) => Promise<T>} work @returns {Promise<T | undefined>} */
+	async function run(work) {
+		current?.abort();
+		const own = (current = new AbortController());
+		try {
+			const result = await work(own.signal);
+			return own.signal.aborted ? undefined : result;
+		} catch (error) {
+			if (own.signal.aborted) return undefined;
+			throw error;
+		}
+	}
+	run.cancel = () => current?.abort();
+	return run;
 }
 
 /**
@@ -30,23 +30,23 @@ export function latest() {
  * @template V @param {(value: V) => Promise<void>} work @param {(error: unknown) => void} fail
  */
 export function oneAtATime(work, fail) {
-  let busy = false;
-  /** @type {{ value: V } | null} */
-  let next = null;
-  return async (/** @type {V} */ value) => {
-    next = { value };
-    if (busy) return;
-    busy = true;
-    try {
-      while (next !== null) {
-        const { value: given } = /** @type {{ value: V }} */ (next);
-        next = null;
-        await work(given);
-      }
-    } catch (error) {
-      fail(error);
-    } finally {
-      busy = false;
-    }
-  };
+	let busy = false;
+	/** @type {{ value: V } | null} */
+	let next = null;
+	return async (/** @type {V} */ value) => {
+		next = { value };
+		if (busy) return;
+		busy = true;
+		try {
+			while (next !== null) {
+				const { value: given } = /** @type {{ value: V }} */ (next);
+				next = null;
+				await work(given);
+			}
+		} catch (error) {
+			fail(error);
+		} finally {
+			busy = false;
+		}
+	};
 }

@@ -16,10 +16,10 @@ const STRIP = 1 << 20; // pixels drawn and read at a time: a picture of 50 megap
  * @param {number} x
  */
 function cubic(x) {
-  const at = Math.abs(x);
-  if (at < 1) return ((SHARPNESS + 2) * at - (SHARPNESS + 3)) * at * at + 1;
-  if (at < REACH) return SHARPNESS * (((at - 5) * at + 8) * at - 4);
-  return 0;
+	const at = Math.abs(x);
+	if (at < 1) return ((SHARPNESS + 2) * at - (SHARPNESS + 3)) * at * at + 1;
+	if (at < REACH) return SHARPNESS * (((at - 5) * at + 8) * at - 4);
+	return 0;
 }
 
 /**
@@ -31,20 +31,20 @@ function cubic(x) {
  * @returns {{start: number, weights: Int32Array}[]}
  */
 export function weightsOfAxis(source, length) {
-  const scale = source / length;
-  const widen = Math.max(scale, 1);
-  return Array.from({ length }, (_, index) => {
-    const center = (index + 0.5) * scale;
-    const start = Math.max(0, Math.trunc(center - REACH * widen + 0.5));
-    const end = Math.min(source, Math.trunc(center + REACH * widen + 0.5));
-    const exact = Array.from({ length: end - start }, (_, k) => cubic((start + k + 0.5 - center) / widen));
-    const sum = exact.reduce((total, value) => total + value, 0);
-    const fixed = exact.map((value) => {
-      const scaled = (value / sum) * 2 ** FRACTION;
-      return Math.trunc(scaled < 0 ? scaled - 0.5 : scaled + 0.5); // half away from zero
-    });
-    return { start, weights: Int32Array.from(fixed) };
-  });
+	const scale = source / length;
+	const widen = Math.max(scale, 1);
+	return Array.from({ length }, (_, index) => {
+		const center = (index + 0.5) * scale;
+		const start = Math.max(0, Math.trunc(center - REACH * widen + 0.5));
+		const end = Math.min(source, Math.trunc(center + REACH * widen + 0.5));
+		const exact = Array.from({ length: end - start }, (_, k) => cubic((start + k + 0.5 - center) / widen));
+		const sum = exact.reduce((total, value) => total + value, 0);
+		const fixed = exact.map((value) => {
+			const scaled = (value / sum) * 2 ** FRACTION;
+			return Math.trunc(scaled < 0 ? scaled - 0.5 : scaled + 0.5); // half away from zero
+		});
+		return { start, weights: Int32Array.from(fixed) };
+	});
 }
 
 /**
@@ -55,91 +55,81 @@ export function weightsOfAxis(source, length) {
  * @param {number} offset of the first value
  */
 function scaleRows(pixels, axis, into, offset) {
-  const { data, width, height } = pixels;
-  const half = 1 << (FRACTION - 1);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < axis.length; x++) {
-      const { start, weights } = axis[x];
-      let red = half, green = half, blue = half; // prettier-ignore
-      let at = 4 * (y * width + start);
-      for (let k = 0; k < weights.length; k++, at += 4) {
-        const weight = weights[k];
-        red += data[at] * weight;
-        green += data[at + 1] * weight;
-        blue += data[at + 2] * weight;
-      }
-      const to = offset + 4 * (y * axis.length + x);
-      // >> rounds down; the clamped array keeps 0..255.
-      into[to] = red >> FRACTION;
-      into[to + 1] = green >> FRACTION;
-      into[to + 2] = blue >> FRACTION;
-      into[to + 3] = 255;
-    }
-  }
+	const { data, width, height } = pixels;
+	const half = 1 << (FRACTION - 1);
+	for (let y = 0; y < height; y++) {
+		for (let x = 0; x < axis.length; x++) {
+			const { start, weights } = axis[x];
+			let red = half, green = half, blue = half; // prettier-ignore
+			let at = 4 * (y * width + start);
+			for (let k = 0; k < weights.length; k++, at += 4) {
+				const weight = weights[k];
+				red += data[at] * weight;
+				green += data[at + 1] * weight;
+				blue += data[at + 2] * weight;
+			}
+			const to = offset + 4 * (y * axis.length + x);
+			// >> rounds down; the clamped array keeps 0..255.
+			into[to] = red >> FRACTION;
+			into[to + 1] = green >> FRACTION;
+			into[to + 2] = blue >> FRACTION;
+			into[to + 3] = 255;
+		}
+	}
 }
 
 /** @param {Pixels} pixels @param {number} height @returns {Pixels} */
 function scaleColumns(pixels, height) {
-  const { data, width } = pixels;
-  const axis = weightsOfAxis(pixels.height, height);
-  const scaled = new Uint8ClampedArray(4 * width * height);
-  const half = 1 << (FRACTION - 1);
-  const row = 4 * width;
-  for (let y = 0; y < height; y++) {
-    const { start, weights } = axis[y];
-    for (let i = 0; i < row; i++) {
-      let sum = half;
-      for (let k = 0, at = start * row + i; k < weights.length; k++, at += row) sum += data[at] * weights[k];
-      scaled[y * row + i] = sum >> FRACTION;
-    }
-  }
-  return { data: scaled, width, height };
+	const { data, width } = pixels;
+	const axis = weightsOfAxis(pixels.height, height);
+	const scaled = new Uint8ClampedArray(4 * width * height);
+	const half = 1 << (FRACTION - 1);
+	const row = 4 * width;
+	for (let y = 0; y < height; y++) {
+		const { start, weights } = axis[y];
+		for (let i = 0; i < row; i++) {
+			let sum = half;
+			for (let k = 0, at = start * row + i; k < weights.length; k++, at += row) sum += data[at] * weights[k];
+			scaled[y * row + i] = sum >> FRACTION;
+		}
+	}
+	return { data: scaled, width, height };
 }
 
 /**
  * Scale to width x height: bicubic, antialiased, rounded to 8 bits after the rows and after the columns, as Pillow's BICUBIC does.
  * An axis that has its length already is not touched.
- * @param {Pixels} pixels
- * @param {number} width
- * @param {number} height
- * @returns {Pixels}
+ * @param {Pixels} pixels @param {number} width @param {number} height @returns {Pixels}
  */
 export function resample(pixels, width, height) {
-  let found = pixels;
-  if (width !== pixels.width) {
-    found = { data: new Uint8ClampedArray(4 * width * pixels.height), width, height: pixels.height };
-    scaleRows(pixels, weightsOfAxis(pixels.width, width), found.data, 0);
-  }
-  return height === pixels.height ? found : scaleColumns(found, height);
+	let found = pixels;
+	if (width !== pixels.width) {
+		found = { data: new Uint8ClampedArray(4 * width * pixels.height), width, height: pixels.height };
+		scaleRows(pixels, weightsOfAxis(pixels.width, width), found.data, 0);
+	}
+	return height === pixels.height ? found : scaleColumns(found, height);
 }
 
 /**
  * The part of a width x height picture that `rule` keeps: "crop" the central square of the shorter side, "squash" all of it.
- * @param {number} width
- * @param {number} height
- * @param {Rule} rule
+ * @param {number} width @param {number} height @param {Rule} rule
  */
 export function keptPart(width, height, rule) {
-  if (rule === "squash") return { left: 0, top: 0, width, height };
-  const side = Math.min(width, height);
-  return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), width: side, height: side };
+	if (rule === "squash") return { left: 0, top: 0, width, height };
+	const side = Math.min(width, height);
+	return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), width: side, height: side };
 }
 
-/**
- * What the model sees of `pixels`: size x size.
- * @param {Pixels} pixels
- * @param {{size: number, rule?: Rule}} how
- * @returns {Pixels}
- */
+/** What the model sees of `pixels`: size x size. @param {Pixels} pixels @param {{size: number, rule?: Rule}} how @returns {Pixels} */
 export function fit(pixels, { size, rule = "crop" }) {
-  const part = keptPart(pixels.width, pixels.height, rule);
-  if (part.width === pixels.width && part.height === pixels.height) return resample(pixels, size, size);
-  const cut = new Uint8ClampedArray(4 * part.width * part.height);
-  for (let y = 0; y < part.height; y++) {
-    const from = 4 * ((part.top + y) * pixels.width + part.left);
-    cut.set(pixels.data.subarray(from, from + 4 * part.width), 4 * y * part.width);
-  }
-  return resample({ data: cut, width: part.width, height: part.height }, size, size);
+	const part = keptPart(pixels.width, pixels.height, rule);
+	if (part.width === pixels.width && part.height === pixels.height) return resample(pixels, size, size);
+	const cut = new Uint8ClampedArray(4 * part.width * part.height);
+	for (let y = 0; y < part.height; y++) {
+		const from = 4 * ((part.top + y) * pixels.width + part.left);
+		cut.set(pixels.data.subarray(from, from + 4 * part.width), 4 * y * part.width);
+	}
+	return resample({ data: cut, width: part.width, height: part.height }, size, size);
 }
 
 /**
@@ -147,62 +137,45 @@ export function fit(pixels, { size, rule = "crop" }) {
  *
  * Of a 16-bit PNG the browser keeps 8 bits, which may differ from Pillow's by one level; of an animation the first frame.
  * Rejects with the browser's own error where it cannot decode.
- * @param {Blob} blob
- * @returns {Promise<ImageBitmap>}
+ * @param {Blob} blob @returns {Promise<ImageBitmap>}
  */
 export function decode(blob) {
-  return createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+	return createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none" });
 }
 
 /**
  * What the model sees of a decoded picture, transparent parts on white: size x size.
- * @param {CanvasImageSource & {width: number, height: number}} bitmap
- * @param {{size: number, rule?: Rule}} how
- * @returns {Pixels}
+ * @param {CanvasImageSource & {width: number, height: number}} bitmap @param {{size: number, rule?: Rule}} how @returns {Pixels}
  */
 export function fitBitmap(bitmap, { size, rule = "crop" }) {
-  return scaleBitmap(bitmap, keptPart(bitmap.width, bitmap.height, rule), size, size);
+	return scaleBitmap(bitmap, keptPart(bitmap.width, bitmap.height, rule), size, size);
 }
 
 /**
  * The rectangle `part` of a decoded picture, on white, scaled to width x height; read in strips, so that memory stays small.
  * @param {CanvasImageSource & {width: number, height: number}} bitmap
- * @param {{left: number, top: number, width: number, height: number}} part
- * @param {number} width
- * @param {number} height
- * @returns {Pixels}
+ * @param {{left: number, top: number, width: number, height: number}} part @param {number} width @param {number} height @returns {Pixels}
  */
 export function scaleBitmap(bitmap, part, width, height) {
-  const rows = Math.max(1, Math.min(part.height, Math.floor(STRIP / part.width)));
-  const canvas = createCanvas(part.width, rows);
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
-  const axis = weightsOfAxis(part.width, width);
-  const narrow = { data: new Uint8ClampedArray(4 * width * part.height), width, height: part.height };
-  context.imageSmoothingEnabled = false; // nothing is scaled here
-  for (let top = 0; top < part.height; top += rows) {
-    const height = Math.min(rows, part.height - top);
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, part.width, height);
-    context.drawImage(bitmap, part.left, part.top + top, part.width, height, 0, 0, part.width, height);
-    const strip = context.getImageData(0, 0, part.width, height);
-    if (width === part.width) narrow.data.set(strip.data, 4 * width * top);
-    else scaleRows(strip, axis, narrow.data, 4 * width * top);
-  }
-  return height === part.height ? narrow : scaleColumns(narrow, height);
+	const rows = Math.max(1, Math.min(part.height, Math.floor(STRIP / part.width)));
+	const canvas = createCanvas(part.width, rows);
+	const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+	const axis = weightsOfAxis(part.width, width);
+	const narrow = { data: new Uint8ClampedArray(4 * width * part.height), width, height: part.height };
+	context.imageSmoothingEnabled = false; // nothing is scaled here
+	for (let top = 0; top < part.height; top += rows) {
+		const height = Math.min(rows, part.height - top);
+		context.fillStyle = "#fff";
+		context.fillRect(0, 0, part.width, height);
+		context.drawImage(bitmap, part.left, part.top + top, part.width, height, 0, 0, part.width, height);
+		const strip = context.getImageData(0, 0, part.width, height);
+		if (width === part.width) narrow.data.set(strip.data, 4 * width * top);
+		else scaleRows(strip, axis, narrow.data, 4 * width * top);
+	}
+	return height === part.height ? narrow : scaleColumns(narrow, height);
 }
 
 /** A canvas that is not part of the page; works in a worker as well. @param {number} width @param {number} height */
 export function createCanvas(width, height) {
-  return new OffscreenCanvas(width, height);
-}
-
-/** The colours without the alpha channel, as the network's input wants them: 3 values a pixel. @param {Pixels} pixels */
-export function rgb(pixels) {
-  const values = new Uint8Array(3 * pixels.width * pixels.height);
-  for (let from = 0, to = 0; to < values.length; from += 4, to += 3) {
-    values[to] = pixels.data[from];
-    values[to + 1] = pixels.data[from + 1];
-    values[to + 2] = pixels.data[from + 2];
-  }
-  return values;
+	return new OffscreenCanvas(width, height);
 }

@@ -25,31 +25,41 @@
 /** @typedef {import("./picture.js").Picture} Picture */
 
 export function createStore() {
-  /** @type {Record<string, any>} */
-  const values = { models: [], model: null, picture: null, prediction: null, busy: false, problem: null, examples: null, history: [], online: true };
-  /** @type {Set<{ keys: string[], call: () => void }>} */
-  const listeners = new Set();
-  return {
-    /** @param {string} key */
-    get(key) {
-      if (!(key in values)) throw new Error(`the store has no ${key}`);
-      return values[key];
-    },
-    /** @param {Record<string, any>} changes */
-    set(changes) {
-      const changed = Object.keys(changes).filter((key) => values[key] !== changes[key]);
-      Object.assign(values, changes);
-      for (const listener of [...listeners]) if (listener.keys.some((key) => changed.includes(key))) listener.call();
-    },
-    /** @param {string | string[]} keys @param {() => void} call @returns {() => void} */
-    on(keys, call) {
-      const listener = { keys: [keys].flat(), call };
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-    /** The description of the chosen model, or null. */
-    chosen() {
-      return values.models.find((/** @type {any} */ model) => model.name === values.model) ?? null;
-    },
-  };
+	/** @type {Record<string, any>} */
+	const values = {
+		models: [],
+		model: null,
+		picture: null,
+		prediction: null,
+		busy: false,
+		problem: null,
+		examples: null,
+		history: [],
+		online: true,
+	};
+	/** @type {Set<{ keys: string[], call: () => void }>} */
+	const listeners = new Set();
+	return {
+		/** @param {string} key */
+		get(key) {
+			if (!(key in values)) throw new Error(`the store has no ${key}`);
+			return values[key];
+		},
+		/** @param {Record<string, any>} changes */
+		set(changes) {
+			const changed = Object.keys(changes).filter((key) => values[key] !== changes[key]);
+			Object.assign(values, changes);
+			for (const listener of [...listeners]) if (listener.keys.some((key) => changed.includes(key))) listener.call();
+		},
+		/** @param {string | string[]} keys @param {() => void} call @returns {() => void} */
+		on(keys, call) {
+			const listener = { keys: [keys].flat(), call };
+			listeners.add(listener);
+			return () => void listeners.delete(listener);
+		},
+		/** The description of the chosen model, or null. */
+		chosen() {
+			return values.models.find((/** @type {any} */ model) => model.name === values.model) ?? null;
+		},
+	};
 }

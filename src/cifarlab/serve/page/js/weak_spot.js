@@ -15,17 +15,17 @@ const HALVINGS = 4; // between the last step that changed nothing and the first 
  * @returns {Promise<Found | null>}
  */
 export async function findWeakSpot({ specs, first, ask, progress, signal }) {
-  const ways = specs.flatMap((spec) => [spec.min, spec.max].filter((end) => end !== spec.neutral).map((end) => ({ spec, end })));
-  for (let step = 1; step <= STEPS; step++) {
-    for (const [index, { spec, end }] of ways.entries()) {
-      signal.throwIfAborted();
-      const at = (/** @type {number} */ share) => onStep(spec, spec.neutral + share * (end - spec.neutral));
-      const label = await ask(spec.name, at(step / STEPS));
-      if (label !== first) return refined({ spec, at, ask, first, signal, unchanged: (step - 1) / STEPS, changed: step / STEPS, label });
-      progress(((step - 1) * ways.length + index + 1) / (STEPS * ways.length));
-    }
-  }
-  return null;
+	const ways = specs.flatMap((spec) => [spec.min, spec.max].filter((end) => end !== spec.neutral).map((end) => ({ spec, end })));
+	for (let step = 1; step <= STEPS; step++) {
+		for (const [index, { spec, end }] of ways.entries()) {
+			signal.throwIfAborted();
+			const at = (/** @type {number} */ share) => onStep(spec, spec.neutral + share * (end - spec.neutral));
+			const label = await ask(spec.name, at(step / STEPS));
+			if (label !== first) return refined({ spec, at, ask, first, signal, unchanged: (step - 1) / STEPS, changed: step / STEPS, label });
+			progress(((step - 1) * ways.length + index + 1) / (STEPS * ways.length));
+		}
+	}
+	return null;
 }
 
 /**
@@ -34,19 +34,19 @@ export async function findWeakSpot({ specs, first, ask, progress, signal }) {
  * @returns {Promise<Found>}
  */
 async function refined({ spec, at, ask, first, signal, unchanged, changed, label }) {
-  for (let halving = 0; halving < HALVINGS; halving++) {
-    const middle = (unchanged + changed) / 2;
-    if (at(middle) === at(changed) || at(middle) === at(unchanged)) break;
-    signal.throwIfAborted();
-    const found = await ask(spec.name, at(middle));
-    if (found === first) unchanged = middle;
-    else [changed, label] = [middle, found];
-  }
-  return { spec, value: at(changed), label };
+	for (let halving = 0; halving < HALVINGS; halving++) {
+		const middle = (unchanged + changed) / 2;
+		if (at(middle) === at(changed) || at(middle) === at(unchanged)) break;
+		signal.throwIfAborted();
+		const found = await ask(spec.name, at(middle));
+		if (found === first) unchanged = middle;
+		else [changed, label] = [middle, found];
+	}
+	return { spec, value: at(changed), label };
 }
 
 /** The nearest value that the slider can take. @param {Spec} spec @param {number} value */
 function onStep({ min, max, step }, value) {
-  const steps = Math.round((value - min) / step);
-  return Math.min(max, Number((min + steps * step).toFixed(6)));
+	const steps = Math.round((value - min) / step);
+	return Math.min(max, Number((min + steps * step).toFixed(6)));
 }

@@ -7,18 +7,20 @@ const PATIENCE = 400; // ms: what comes from the browser's cache is not worth a 
 
 /** @param {{ onProgress: (listener: (state: { loaded: number, total: number, done: boolean }) => void) => () => void }} model */
 export function downloading(model) {
-  const text = h("p", { class: "small" });
-  const bar = h("progress", { "aria-label": "Download of the model", max: 1, value: 0 });
-  const element = h("div", { class: "downloading", hidden: true, dataset: { testid: "downloading" } }, h("div", { class: "wide" }, text, bar));
-  const began = performance.now();
-  document.head.append(h("link", { rel: "stylesheet", href: new URL("../../css/downloading.css", import.meta.url).href }));
-  model.onProgress(({ loaded, total, done }) => {
-    const arrived = total > 0 && loaded >= total;
-    element.hidden = done || !total || performance.now() - began < PATIENCE;
-    bar.value = total ? loaded / total : 0;
-    text.textContent = arrived ? "Starting the model…" : `Downloading the model to this browser: ${megabytes(loaded)} of ${megabytes(total)}\u00a0MB. Pictures stay here.`;
-  });
-  return element;
+	const text = h("p.small");
+	const bar = h("progress", { "aria-label": "Download of the model", max: 1, value: 0 });
+	const element = h("div.downloading", { hidden: true, testid: "downloading" }, h("div.wide", text, bar));
+	const began = performance.now();
+	document.head.append(h("link", { rel: "stylesheet", href: new URL("../../css/downloading.css", import.meta.url).href }));
+	model.onProgress(({ loaded, total, done }) => {
+		const arrived = total > 0 && loaded >= total;
+		element.hidden = done || !total || performance.now() - began < PATIENCE;
+		bar.value = total ? loaded / total : 0;
+		text.textContent = arrived
+			? "Starting the model…"
+			: `Downloading the model to this browser: ${megabytes(loaded)} of ${megabytes(total)}\u00a0MB. Pictures stay here.`;
+	});
+	return element;
 }
 
 /** @param {number} bytes */

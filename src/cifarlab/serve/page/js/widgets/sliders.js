@@ -13,48 +13,59 @@ import { h } from "../dom.js";
  * @param {Spec} spec @param {(value: number) => void} oninput
  */
 export function slider(spec, oninput) {
-  const { name, label, min, max, step, neutral, format } = spec;
-  const id = `slider-${name}`;
-  const range = h("input", { type: "range", id, min, max, step, value: neutral, dataset: { testid: id }, oninput: changed, ondblclick: back, onkeydown: keys });
-  const output = h("output", { for: id, class: "slider-value number" });
-  const element = h("div", { class: "slider" }, h("label", { for: id }, label), output, range);
+	const { name, label, min, max, step, neutral, format } = spec;
+	const id = `slider-${name}`;
+	const range = h("input", {
+		type: "range",
+		id,
+		min,
+		max,
+		step,
+		value: neutral,
+		testid: id,
+		oninput: changed,
+		ondblclick: back,
+		onkeydown: keys,
+	});
+	const output = h("output", { for: id, class: "slider-value number" });
+	const element = h("div.slider", h("label", { for: id }, label), output, range);
 
-  function draw() {
-    const value = Number(range.value);
-    output.textContent = format(value);
-    range.setAttribute("aria-valuetext", format(value));
-    element.classList.toggle("changed", value !== neutral);
-    // Where the coloured part of the track begins and ends: between neutral and value.
-    const share = (/** @type {number} */ at) => (at - min) / (max - min);
-    element.style.setProperty("--from", String(share(Math.min(value, neutral))));
-    element.style.setProperty("--to", String(share(Math.max(value, neutral))));
-  }
+	function draw() {
+		const value = Number(range.value);
+		output.textContent = format(value);
+		range.setAttribute("aria-valuetext", format(value));
+		element.classList.toggle("changed", value !== neutral);
+		// Where the coloured part of the track begins and ends: between neutral and value.
+		const share = (/** @type {number} */ at) => (at - min) / (max - min);
+		element.style.setProperty("--from", String(share(Math.min(value, neutral))));
+		element.style.setProperty("--to", String(share(Math.max(value, neutral))));
+	}
 
-  function changed() {
-    draw();
-    oninput(Number(range.value));
-  }
+	function changed() {
+		draw();
+		oninput(Number(range.value));
+	}
 
-  function back() {
-    range.value = String(neutral);
-    changed();
-  }
+	function back() {
+		range.value = String(neutral);
+		changed();
+	}
 
-  /** @param {KeyboardEvent} event */
-  function keys(event) {
-    if (event.key !== "Backspace" && event.key !== "Delete") return;
-    event.preventDefault();
-    back();
-  }
+	/** @param {KeyboardEvent} event */
+	function keys(event) {
+		if (event.key !== "Backspace" && event.key !== "Delete") return;
+		event.preventDefault();
+		back();
+	}
 
-  draw();
-  return {
-    element,
-    get: () => Number(range.value),
-    /** @param {number} value */
-    set(value) {
-      range.value = String(value); // the element clamps it and rounds it to a step
-      draw();
-    },
-  };
+	draw();
+	return {
+		element,
+		get: () => Number(range.value),
+		/** @param {number} value */
+		set(value) {
+			range.value = String(value); // the element clamps it and rounds it to a step
+			draw();
+		},
+	};
 }
