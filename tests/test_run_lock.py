@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -56,3 +57,13 @@ def test_a_look_at_the_lock_does_not_refuse_a_training(run: RunDirectory) -> Non
         threading.Timer(0.02, file.close).start()
         with run.locked():
             pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are those of POSIX")
+def test_a_pipe_in_place_of_the_lock_holds_up_nobody_who_asks(run: RunDirectory) -> None:
+    os.mkfifo(run.path / ".lock")
+    asked: list[bool] = []
+    asking = threading.Thread(target=lambda: asked.append(run.in_use()), daemon=True)
+    asking.start()
+    asking.join(5)
+    assert asked == [False]

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -273,8 +274,11 @@ class RunDirectory:
 
     def in_use(self) -> bool:
         """Whether a process is training this run now; a state of "running" alone may be what a killed one left. Writes nothing."""
+        lock = self.path / ".lock"
         try:
-            with (self.path / ".lock").open("rb") as file:
+            if not stat.S_ISREG(lock.stat().st_mode):  # opening a pipe would never end
+                return False
+            with lock.open("rb") as file:
                 return not try_lock(file)
         except FileNotFoundError:
             return False

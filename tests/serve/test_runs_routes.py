@@ -44,6 +44,14 @@ def rows_of(asked: Client) -> dict[str, Any]:
 # -- the table and one run --------------------------------------------------------------------------------------
 
 
+def test_a_state_that_there_is_not_is_told(service: Service, tmp_path: Path) -> None:
+    for name, state in {"list": [1], "word": "finished"}.items():
+        (make_run(tmp_path, name, splits=()).path / "status.json").write_text(json.dumps({"state": state}))
+    runs = Client(create_app(service, runs=tmp_path)).get("/runs").json()["runs"]
+    assert {row["state"] for row in runs} == {"half-written"}
+    assert all("its state is" in row["problems"][0] and "none of running, done" in row["problems"][0] for row in runs)
+
+
 def test_the_table_has_every_run_with_its_state(asked: Client) -> None:
     states = {name: row["state"] for name, row in rows_of(asked).items()}
     assert states == {

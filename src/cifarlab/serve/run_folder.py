@@ -59,9 +59,9 @@ class Found:
         try:
             real = os.path.realpath(path, strict=True)
             found = os.stat(real)
+            inside = os.path.commonpath([self.root, real]) == self.root  # ValueError on Windows: another drive
         except (OSError, ValueError):
             return None
-        inside = os.path.commonpath([self.root, real]) == self.root
         return Stamp(found.st_mtime_ns, found.st_size, found.st_ino) if inside and stat.S_ISREG(found.st_mode) else None
 
     def stamps(self) -> tuple[Stamp | None, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from cifarlab.config import Recipe, flatten, override, parse_assignments, read_recipe
 from cifarlab.errors import CifarlabError
 from cifarlab.recipes import get_recipe, recipe_names
-from cifarlab.runs import BASELINE_PREFIX, RunDirectory
+from cifarlab.runs import BASELINE_PREFIX, STATES, RunDirectory
 from cifarlab.serve.run_folder import LARGEST, SMALL, Found, Stamp
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Reading:
         if not self.is_read:
             return "unread"
         recorded = self.status.get("state")
-        if recorded not in ("running", "done", "failed", "preempted") or self.recipe is None:
+        if recorded not in STATES or self.recipe is None:
             return "half-written"
         if recorded == "running" and not self.directory.in_use():
             return self._without_a_process()
@@ -138,6 +138,8 @@ def _read(found: Found, stamps: dict[str, Stamp | None]) -> Reading:
     env = attempt("env.json", lambda: directory.read_json("env.json"), nothing)
     recipe = attempt("recipe.yaml", lambda: read_recipe(directory.recipe_file), None)
     rows = attempt("metrics.jsonl", directory.epochs, no_rows, needed=False)
+    if status and status.get("state") not in STATES:
+        problems.append(f"status.json is damaged: its state is {repr(status.get('state'))[:60]}, none of {', '.join(STATES)}")
     if status.get("state") == "failed" and isinstance(status.get("error"), str):
         problems.append(_short(status["error"]))
     is_baseline = stamps["baseline.json"] is not None or (recipe is not None and recipe.model.name.startswith(BASELINE_PREFIX))
