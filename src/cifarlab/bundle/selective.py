@@ -2,12 +2,14 @@
 
 The image and its mirror image are looked at first. Where their calibrated top probability reaches a confidence that the bundle
 holds, that is the answer; otherwise the four moved views are looked at as well, and the answer is that of all six. So it is a function
-of the image alone, whatever engine computes it and whatever images it is predicted beside (the confidence is compared with a
-number that rounding moves by about 1e-6: an image so near to it may get the one answer or the other).
+of the image alone, whatever float32 engine computes it and whatever images it is predicted beside (the confidence is compared with a
+number that rounding moves by about 1e-6: an image so near to it may get the one answer or the other). Int8 computes other logits and
+is compared with the same confidence, which was not chosen for it.
 
 The confidence is the smallest, from `LEAST` on, at which no validation image gets another label than with six views. Where new images come
 from the same source as those N of validation, the chance that one's label changes is at most 1 / (N + 1): it would have to be
-surer of a label that six views overturn than each of the N, all of which are equally likely to be the surest.
+surer of a label that six views overturn than each of the N, all of which are equally likely to be the surest. This takes the
+temperature as given, though that one number was fitted on the same N.
 """
 
 from __future__ import annotations
