@@ -59,10 +59,10 @@ function create(context) {
 	const matrix = confusionMatrix({ choose: pick });
 	const pairs = h("ol.pairs");
 	const gallery = pictureGallery({ load: (url, given) => api.blob(url, given), open, fail: context.fail });
-	const title = h("h2", { testid: "gallery-title" });
-	const all = h("button.link", { onclick: () => go({ true: undefined, predicted: undefined }) }, "All mistakes");
+	const title = h("h2", { testid: "gallery-title" }, "Mistakes");
+	const all = h("button.link", { hidden: true, onclick: () => go({ true: undefined, predicted: undefined }) }, "All mistakes");
 	const note = h("p.small.note", { hidden: true, role: "status", testid: "gallery-note" });
-	const more = h("button", { onclick: () => void page(true) }, "More");
+	const more = h("button", { hidden: true, onclick: () => void page(true) }, "More");
 	const reliability = reliabilityDiagram();
 	const cells = h(
 		"section.card.stack.area-matrix",
