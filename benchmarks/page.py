@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,23 +72,9 @@ def serving(model: str) -> Iterator[str]:
             line = server.stdout.readline()
             if not line:
                 raise RuntimeError(f"{shlex.join(words[2:])} does not start; run it by hand to see why")
-            url = json.loads(line)["url"]
-            wait_until_ready(url)
-            yield url
+            yield json.loads(line)["url"]
         finally:
             server.terminate()
-
-
-def wait_until_ready(url: str, *, seconds: float = 60) -> None:
-    """Return when the model answers; raises RuntimeError where it does not in time."""
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        try:
-            with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=5):
-                return
-        except urllib.error.HTTPError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the server is not ready after {seconds:g} s")
 
 
 def time_explanations(url: str, *, tries: int) -> Times:

@@ -26,7 +26,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -144,9 +143,7 @@ def running(options: Options, *, views: str | None) -> Iterator[tuple[str, int]]
         line = server.stdout.readline()
         if not line:
             raise RuntimeError(f"the server did not start: exit code {server.wait(10)}")
-        url = json.loads(line)["url"]
-        wait_until_ready(url)
-        yield url, server.pid
+        yield json.loads(line)["url"], server.pid
         server.terminate()
         if server.wait(60) != 0:
             raise RuntimeError(f"the server ended with code {server.returncode}")
@@ -219,16 +216,6 @@ def encoded(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "jpeg", quality=85)
     return file.getvalue()
-
-
-def wait_until_ready(url: str) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{url}/v2/health/ready", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the server does not become ready within a minute")
 
 
 # -- what the server takes ------------------------------------------------------------------------------------------------

@@ -42,3 +42,30 @@ def test_the_accepted_is_answered_and_the_new_refused_until_then() -> None:
         assert not thread.is_alive()
     assert server.received == signal.SIGTERM
     assert service.in_flight == 0
+
+
+def test_the_start_is_told_once_and_not_before_the_model_answers() -> None:
+    engine = HeldEngine()
+    engine.hold()
+    service = Service({"held": Predictor(engine, description())}, limits=Limits(decoders=1))
+    ready: list[bool] = []
+    told = threading.Event()
+    with service, open_socket("127.0.0.1", 0) as opened:
+
+        def tell() -> None:
+            ready.append(service.ready)
+            told.set()
+
+        server = Server(create_app(service), service, on_ready=tell)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+        thread.start()
+        wait_until_listening(opened)
+        assert httpx.get(f"{url_of(opened)}/v2/health/ready", timeout=10).status_code == 503
+        assert not told.wait(0.3)
+        engine.release()
+        assert told.wait(10)
+        assert httpx.post(f"{url_of(opened)}/predict", content=PNG, timeout=10).status_code == 200
+        server.handle_exit(signal.SIGTERM, None)
+        thread.join(20)
+        assert not thread.is_alive()
+    assert ready == [True]

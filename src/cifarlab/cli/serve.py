@@ -47,7 +47,7 @@ def serve(
 ) -> None:
     """A web page to look at trained models, and HTTP: POST /predict, or the Open Inference Protocol (v2). Ctrl-C ends it.
 
-    With --json, one line with url and models goes to stdout once the server listens.
+    With --json, one line with url and models goes to stdout once every model answers.
     """
     use_threads(threads)
     from cifarlab.cli.terminal import note
@@ -71,7 +71,7 @@ def serve(
         app = create_app(service, token=token, hosts=hosts if is_local(opened) and token is None else None, runs=shown_runs)
         app.state.examples.start()  # reading data takes seconds; the pictures are there when the page asks for them
         told = {"token": token, "as_json": as_json, "open_page": open_page}
-        received = run_server(app, service, opened, on_start=lambda: _announce(service, opened, **told))  # type: ignore[arg-type]
+        received = run_server(app, service, opened, on_ready=lambda: _announce(service, opened, **told))  # type: ignore[arg-type]
     left = service.in_flight
     note(f"stopped with {left} requests unanswered" if left else "stopped: every accepted request was answered")
     if received == signal.SIGINT:

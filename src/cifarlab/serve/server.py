@@ -87,10 +87,11 @@ def read_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
 class Server(uvicorn.Server):
     """uvicorn's server, which ends in two steps: the first signal lets no new request in, and what is accepted is answered.
 
-    A second signal ends it at once. received: the first signal's number, None before it.
+    A second signal ends it at once. received: the first signal's number, None before it. on_ready is called once, when it listens and
+    every model answers; never where a model fails at its first inference or a signal comes first.
     """
 
-    def __init__(self, app: FastAPI, service: Service, *, on_start: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: FastAPI, service: Service, *, on_ready: Callable[[], None] = lambda: None) -> None:
         deadline = service.limits.deadline
         super().__init__(
             uvicorn.Config(
@@ -108,13 +109,10 @@ class Server(uvicorn.Server):
             )
         )
         self._service = service
-        self._on_start = on_start
+        self._on_ready = on_ready
+        self._told = False
         self._headers = HeaderWatch(deadline)
         self.received: int | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_start()
 
     def drain(self) -> None:
         """Let no new request in, and leave when what is in flight is answered."""
@@ -125,6 +123,9 @@ class Server(uvicorn.Server):
         self._headers.look(self.server_state.connections)
         if self._service.failure is not None:
             self.drain()
+        if self._service.ready and not self._told:
+            self._told = True
+            self._on_ready()
         return ends or (self._service.draining and self._service.in_flight == 0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -148,12 +149,12 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run_server(app: FastAPI, service: Service, opened: socket.socket, *, on_start: Callable[[], None] = lambda: None) -> int:
+def run_server(app: FastAPI, service: Service, opened: socket.socket, *, on_ready: Callable[[], None] = lambda: None) -> int:
     """Serve on `opened` until SIGINT or SIGTERM; returns the signal's number. Call it in the main thread.
 
-    Raises BundleError where a model's first inference fails: it would never answer.
+    on_ready: see `Server`. Raises BundleError where a model's first inference fails: it would never answer.
     """
-    server = Server(app, service, on_start=on_start)
+    server = Server(app, service, on_ready=on_ready)
     with service, _short_pauses():
         server.run(sockets=[opened])
     if service.failure is not None:
