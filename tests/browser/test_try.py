@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -165,6 +166,15 @@ def test_a_hundred_classes_are_all_within_reach(open_page: PageOpener, expect: A
     page.get_by_test_id("show-all").first.click()
     names = page.locator("[data-testid=bars]").first.locator(".bar-label").all_inner_texts()
     assert sorted(names) == sorted(HUNDRED)
+
+
+def test_a_model_without_the_true_class_is_not_judged(open_page: PageOpener, expect: Any) -> None:
+    page = open_page("/#/try?example=cat")
+    expect(page.get_by_test_id("truth")).to_have_text("Right")
+    choose_model(page, "hundred")
+    expect(label(page)).to_contain_text("kind number")
+    expect(page.get_by_test_id("truth")).to_have_text("It shows cat: the model has no such class")
+    expect(page.get_by_test_id("truth")).not_to_have_class(re.compile("bad"))
 
 
 def test_markup_in_class_names_stays_text(open_page: PageOpener, expect: Any, server: Served) -> None:

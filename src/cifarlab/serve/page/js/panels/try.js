@@ -107,7 +107,7 @@ function verdict({ store, config, navigate, again }) {
 		unlike.hidden = why.hidden = !prediction.unlike;
 		chart.update(prediction.predictions);
 		hint.hidden = !hasWhy || !model?.explain || isLive;
-		judge(picture, best.label);
+		judge(picture, best.label, model?.classes ?? []);
 		note.hidden = !picture?.note;
 		note.textContent = picture?.note ?? "";
 		const kind =
@@ -127,13 +127,24 @@ function verdict({ store, config, navigate, again }) {
 		chart.update(null);
 	}
 
-	/** Whether the answer is right, where that is known. @param {any} picture @param {string} said */
-	function judge(picture, said) {
+	/**
+	 * Whether the answer is right, where that is known and the model can say it.
+	 * @param {any} picture @param {string} said @param {string[]} classes of the model
+	 */
+	function judge(picture, said, classes) {
 		const isExample = picture?.origin === "example";
 		const known = picture?.label ?? null;
+		const sayable = classes.includes(known);
 		truth.hidden = known === null && !isExample;
-		truth.className = `truth chip ${known === null ? "" : known === said ? "good" : "bad"}`;
-		truth.textContent = known === null ? "None of its classes" : known === said ? "Right" : `Wrong: it shows ${known}`;
+		truth.className = `truth chip ${!sayable ? "" : known === said ? "good" : "bad"}`;
+		truth.textContent =
+			known === null
+				? "None of its classes"
+				: !sayable
+					? `It shows ${known}: the model has no such class`
+					: known === said
+						? "Right"
+						: `Wrong: it shows ${known}`;
 	}
 	return { element, update };
 }
