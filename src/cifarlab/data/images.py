@@ -26,6 +26,8 @@ RESIZE_RULES: Final = ("crop", "squash")
 _NO_LIST: Final = "standard input holds no list of paths: it is binary. Write one path a line, or name the image file itself"
 _ALLOWED: Final = "Allowed: JPEG, PNG, WebP, BMP, GIF"
 _CONVERT: Final = "convert it to one of these, for example PNG"
+_AGAIN: Final = "fetch or save it again"
+_EMPTY: Final = "the file is empty (0 bytes)"
 
 # What undoes each EXIF orientation (TIFF 6.0, tag 274); 1 and anything unknown: the pixels are upright already.
 _UPRIGHT: Final = {
@@ -225,7 +227,8 @@ def _read(source: BinaryIO | Image.Image, *, name: str, max_pixels: int) -> Pixe
             return _decode(image, name=name, max_pixels=max_pixels)
     except UnidentifiedImageError as error:
         assert not isinstance(source, Image.Image)
-        raise ImageFormatError(f"{name}: {_what_is_it(source)}. {_ALLOWED}; {_CONVERT}") from error
+        what = _what_is_it(source)
+        raise ImageFormatError(f"{name}: {what}. {_ALLOWED}; {_AGAIN if what == _EMPTY else _CONVERT}") from error
     except Image.DecompressionBombError as error:
         raise ImageSizeError(f"{name}: {_too_large(max_pixels)}") from error
     except ImageError:
@@ -233,7 +236,7 @@ def _read(source: BinaryIO | Image.Image, *, name: str, max_pixels: int) -> Pixe
     # Damaged files make Pillow's parsers raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise ImageError(f"{name}: truncated or damaged ({reason}). {_ALLOWED}; fetch or save it again") from error
+        raise ImageError(f"{name}: truncated or damaged ({reason}). {_ALLOWED}; {_AGAIN}") from error
 
 
 def _decode(image: Image.Image, *, name: str, max_pixels: int) -> Pixels:
@@ -342,7 +345,7 @@ def _what_is_it(stream: BinaryIO) -> str:
     except (OSError, ValueError):
         return "not an image"
     if not head:
-        return "the file is empty (0 bytes)"
+        return _EMPTY
     for offset, magic, kind in _LOOKS_LIKE:
         if head[offset : offset + len(magic)] == magic:
             return f"looks like {kind}, which is not read"
