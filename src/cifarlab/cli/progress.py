@@ -79,7 +79,8 @@ class TrainingProgress:
             f"{plan.precision} on {plan.device}"
         )
         if plan.total_steps < FEW_STEPS:
-            note(f"warning: {plan.total_steps} steps are few to learn from; a smaller --batch-size or more --epochs gives more")
+            steps = "1 step is very little" if plan.total_steps == 1 else f"{plan.total_steps} steps are few"
+            note(f"warning: {steps} to learn from; a smaller --batch-size or more --epochs gives more")
         if self._bar is None:
             self._last = now
         else:
