@@ -115,5 +115,19 @@ def test_a_run_that_does_not_exist_is_said(open_page: PageOpener, problems: Prob
     problems.expect("^status 404", "^console error: Failed to load resource")
     page = open_page("/#/runs?run=digits-c")
     settle(page)
-    expect(page.get_by_test_id("notices")).to_contain_text("digits-c")
-    expect(row(page, "digits-a")).to_be_visible()
+    expect(page.get_by_test_id("runs-hint")).to_have_text("There is no run digits-c in this folder. Choose a run to see it.")
+    row(page, "digits-a").locator("td").nth(3).click()  # anywhere on the row
+    expect(page.locator("li[data-run='digits-a']")).to_be_visible()
+    expect(page.get_by_test_id("runs-hint")).to_be_hidden()
+
+
+def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone(open_page: PageOpener, expect: Any, runs: Path) -> None:
+    shutil.copytree(runs / "digits-a", runs / "doomed")
+    page = open_page("/#/runs?run=doomed")
+    settle(page)
+    shown = page.locator("li[data-run='doomed']")
+    expect(shown).to_contain_text("done")
+    shutil.rmtree(runs / "doomed")
+    expect(shown).to_contain_text("no longer in the folder")
+    assert shown.get_by_role("button", name="Errors").count() == 0
+    assert page.locator(".command:visible").count() == 0

@@ -25,6 +25,8 @@ function create(context) {
 	let timer = 0;
 	let visible = false;
 	let streams = 0;
+	/** Named in the address, and not there. @type {string[]} */
+	let missing = [];
 	let touched = false; // whether runs were chosen by hand or address: then none is chosen by itself
 
 	const table = runsTable({ toggle, only: (name) => void choose(chosen.size === 1 && chosen.has(name) ? [] : [name]) });
@@ -61,7 +63,8 @@ function create(context) {
 	const halves = h("div.halves", h("div.card.stack", h("h2", "What differs"), settings), h("div.card.stack", h("h2", "Commands"), copies));
 	const about = h("div.stack", { hidden: true, testid: "runs-chosen" }, h("div.card.stack", lines, plots, legend, noCurves), halves);
 	const bar = h("div.toolbar", h("h2", "Runs"), where, search, count);
-	const body = h("div.stack", bar, table.element, about);
+	const hint = h("p.muted", { hidden: true, role: "status", testid: "runs-hint" });
+	const body = h("div.stack", bar, table.element, hint, about);
 	const empty = h("div.empty", { hidden: true, testid: "runs-empty" });
 	const waiting = h("p.loading", { role: "status" }, "Reading the runs…");
 	const element = h("div.runs", waiting, empty, body);
@@ -74,6 +77,7 @@ function create(context) {
 		try {
 			listed = await api.json("runs");
 			const first = body.hidden;
+			lookForGone();
 			drawTable();
 			if (first && chosen.size) table.reveal([...chosen.keys()][0]);
 			if (!touched && !chosen.size) chooseFirst();
@@ -89,6 +93,23 @@ function create(context) {
 		// A server may have many runs to read: it answers with those that it has, and goes on when asked again.
 		const soon = listed?.runs.some((run) => run.state === "unread");
 		if (visible) timer = setTimeout(refresh, soon ? 200 : POLL);
+	}
+
+	/** A chosen run whose folder was deleted keeps its curves, and says so; one that is back is read again. */
+	function lookForGone() {
+		if (!listed.complete) return;
+		for (const [name, entry] of chosen) {
+			if (!entry.run) continue;
+			const isListed = listed.runs.some((run) => run.name === name);
+			if (isListed && entry.run.state === "gone") void read(name).then(() => drawChosen());
+			if (isListed || entry.run.state === "gone") continue;
+			entry.stop.abort();
+			entry.stop = new AbortController();
+			const problems = ["It is no longer in the folder: what is shown was read before"];
+			Object.assign(entry.run, { state: "gone", problems, commands: {}, splits: [] });
+			announce(`${entry.run.title}: gone`);
+			drawChosen();
+		}
 	}
 
 	function drawTable() {
@@ -140,6 +161,7 @@ function create(context) {
 		const runs = listed.runs;
 		const first = runs.find((run) => run.state === "running") ?? runs.find((run) => run.epochs > 1) ?? runs.find((run) => run.epochs);
 		if (first) void choose([first.name], { quiet: true });
+		else drawChosen();
 	}
 
 	// -- the chosen ---------------------------------------------------------------------------------------
@@ -157,6 +179,7 @@ function create(context) {
 	async function choose(names, { quiet = false } = {}) {
 		if (!quiet) {
 			touched = true;
+			missing = [];
 			context.remember({ run: names });
 		}
 		for (const [name, { stop }] of chosen) if (!names.includes(name)) (stop.abort(), chosen.delete(name));
@@ -183,7 +206,8 @@ function create(context) {
 		} catch (error) {
 			if (/** @type {Error} */ (error).name === "AbortError") return; // hidden, or chosen no longer
 			if (chosen.get(name) === entry) chosen.delete(name);
-			context.fail(error);
+			if (/** @type {any} */ (error).status === 404) missing.push(name);
+			else context.fail(error);
 			if (listed) drawTable();
 		}
 	}
@@ -228,6 +252,10 @@ function create(context) {
 	function drawChosen(live = false) {
 		const shown = [...chosen.values()].filter(({ run }) => run);
 		about.hidden = !shown.length;
+		hint.textContent = [missing.map((name) => `There is no run ${name} in this folder.`), chosen.size ? [] : "Choose a run to see it."]
+			.flat()
+			.join(" ");
+		hint.hidden = !hint.textContent;
 		if (!shown.length) return;
 		const buttons = () => /** @type {HTMLElement[]} */ ([...lines.querySelectorAll("button")]);
 		const focused = buttons().indexOf(/** @type {any} */ (document.activeElement));
@@ -246,6 +274,7 @@ function create(context) {
 		if (live) return;
 		replace(settings, differences(shown));
 		replace(copies, commands(shown, announce));
+		copies.parentElement.hidden = !copies.children.length;
 	}
 
 	/** @param {{ run: any, color: number }[]} shown @returns {boolean} whether there is a curve */
@@ -282,6 +311,7 @@ function create(context) {
 			const wanted = [params.run ?? []].flat();
 			if (wanted.length) {
 				touched = true;
+				missing = [];
 				void choose(wanted, { quiet: true });
 			}
 			if (came) void refresh();

@@ -11,9 +11,10 @@ export const STATES = {
 	preempted: "stopped",
 	failed: "failed",
 	"half-written": "half-written",
+	gone: "gone", // deleted while it was shown
 	unread: "…",
 };
-const KINDS = { done: "", running: "good", interrupted: "warn", preempted: "warn", failed: "bad", "half-written": "warn", unread: "" };
+const KINDS = { done: "", running: "good", interrupted: "warn", preempted: "warn", failed: "bad", "half-written": "warn", gone: "warn", unread: "" };
 
 /** 0.9426 -> "94.26 %". @param {number} share */
 export const share = (share) => `${(100 * share).toFixed(2)} %`;
@@ -185,6 +186,13 @@ export function runsTable({ toggle, only }) {
 			dataset: { focus: `box ${run.name}` },
 			onchange: () => toggle(run.name),
 		});
+		/** What lies beside checkbox and name chooses as well, unless its text is being selected. @param {MouseEvent} event */
+		function anywhere({ target }) {
+			const at = /** @type {Element} */ (target);
+			if (at.closest("button, label") || getSelection()?.toString()) return;
+			if (at.contains(box)) toggle(run.name);
+			else only(run.name);
+		}
 		const cells = COLUMNS.map((column) => {
 			const content = column.cell(run);
 			return h(
@@ -197,7 +205,7 @@ export function runsTable({ toggle, only }) {
 		});
 		return h(
 			"tr",
-			{ class: color === undefined ? null : "chosen", dataset: { run: run.name } },
+			{ class: color === undefined ? null : "chosen", dataset: { run: run.name }, onclick: anywhere },
 			h("td", h("label.box", box, color === undefined ? null : mark(color))),
 			cells,
 		);
