@@ -282,7 +282,8 @@ def test_bad_files_say_what_is_allowed_and_what_to_do(tmp_path: Path) -> None:
     reasons = {"empty.png": "empty (0 bytes)", "note.jpg": "not an image", "scan.png": "TIFF", "phone.jpg": "HEIC"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path / name, str(tmp_path / name), reasons[name], "JPEG, PNG, WebP, BMP, GIF", "convert it")
+        remedy = "convert it" if content else "fetch or save it again"
+        refused(tmp_path / name, str(tmp_path / name), reasons[name], "JPEG, PNG, WebP, BMP, GIF", remedy)
 
 
 def test_no_file_a_directory_a_pipe(tmp_path: Path) -> None:
