@@ -48,6 +48,24 @@ def test_a_server_that_ends_is_told_and_its_return_noticed(
                 settle(page)
 
 
+def test_a_panel_first_chosen_while_the_server_is_gone_comes_with_its_return(
+    open_page: PageOpener, problems: Problems, models: dict[str, Path], tmp_path: Path, expect: Any
+) -> None:
+    problems.expect(*REFUSED)
+    with serving(models["small"], log=tmp_path / "log") as first:
+        page = open_page(base=first.url)
+        settle(page)
+        first.kill()
+        page.get_by_test_id("tab-compare").click()
+        expect(page.get_by_test_id("panel-problem")).to_contain_text("Compare cannot be loaded")
+        expect(page.get_by_test_id("offline")).to_be_visible()
+        port = urlsplit(first.url).port
+        assert port is not None
+        with serving(models["small"], log=tmp_path / "second", port=port):
+            expect(page.get_by_test_id("compare-empty")).to_contain_text("One model is served")
+            assert page.get_by_test_id("panel-problem").count() == 0
+
+
 @pytest.fixture(scope="module")
 def guarded(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("guarded")

@@ -46,7 +46,7 @@ const { createModel } = await import(`./model-${config.backend}.js`);
 const model = createModel(api);
 const classifier = createClassifier({ store, model, announce });
 const panelArea = h("main", { id: "panels", tabindex: "-1" });
-const router = createRouter({ config, area: panelArea, fail, context: () => context, always });
+const router = createRouter({ config, area: panelArea, fail, context: () => context, always, lost });
 const context = {
 	api: config.backend === "http" ? api : null,
 	model,
@@ -61,6 +61,11 @@ const context = {
 	announce,
 	fail,
 };
+
+/** A panel's files did not arrive: whether the server is gone shows the next answer, and its return has the panel loaded. */
+function lost() {
+	if (config.backend === "http") api.json("v2/health/live").catch(() => {});
+}
 
 /** What the address of a panel holds besides its own: the model, where there is a choice, and the example. @param {string} panel */
 function always(panel) {
@@ -86,6 +91,7 @@ if (config.backend === "onnx") above.push((await import("./widgets/downloading.j
 document.querySelector("#app")?.replaceChildren(...above, panelArea, noticeArea);
 arriving({ receive, fail });
 addEventListener("hashchange", follow); // before the router shows the panel
+store.on("online", () => store.get("online") && router.retry());
 router.start();
 await begin();
 

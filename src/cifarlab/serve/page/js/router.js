@@ -5,9 +5,11 @@ import { h, replace } from "./dom.js";
 
 /**
  * always(panel): what the address of each panel holds besides its own.
- * @param {{ config: any, area: HTMLElement, fail: (error: unknown) => void, context: () => any, always: (panel: string) => Record<string, string> }} given
+ * lost(): called where a panel's files did not arrive; retry(): to be called once they may.
+ * @param {{ config: any, area: HTMLElement, fail: (error: unknown) => void, context: () => any,
+ *   always: (panel: string) => Record<string, string>, lost: () => void }} given
  */
-export function createRouter({ config, area, fail, context, always }) {
+export function createRouter({ config, area, fail, context, always, lost }) {
 	/** @type {Map<string, { section: HTMLElement, loading: Promise<any>, scroll: number }>} */
 	const opened = new Map();
 	/** The panels' files in css/; those of hidden panels are off. @type {Map<string, { link: HTMLLinkElement, loaded: Promise<void> }>} */
@@ -76,7 +78,7 @@ export function createRouter({ config, area, fail, context, always }) {
 			const button = /** @type {HTMLElement} */ (tabs.querySelector(`#tab-${each}`));
 			button.setAttribute("aria-selected", String(each === id));
 			button.tabIndex = each === id ? 0 : -1;
-			const section = opened.get(each)?.section;
+			const section = document.getElementById(`panel-${each}`);
 			if (section) section.hidden = each !== id;
 			if (each === id) reveal(button);
 		}
@@ -92,8 +94,13 @@ export function createRouter({ config, area, fail, context, always }) {
 			panel.show?.(params);
 			if (comes) scrollTo(0, entry.scroll);
 		} catch (error) {
-			fail(error);
+			if (opened.has(id)) fail(error); // else its place says it
 		}
+	}
+
+	/** Load the panel that is chosen, if it could not be. */
+	function retry() {
+		if (!opened.has(current())) void render();
 	}
 
 	/** @param {{ id: string, panel: any }} given the panel that goes out of view */
@@ -120,12 +127,14 @@ export function createRouter({ config, area, fail, context, always }) {
 			testid: `panel-${id}`,
 		});
 		section.append(h("p.loading", { role: "status" }, "Loading…"));
+		document.getElementById(section.id)?.remove(); // of an attempt that failed
 		area.append(section);
 		const loading = create(id, section).catch((error) => {
 			// Forgotten, so that the next visit tries anew.
 			opened.delete(id);
-			section.remove();
-			throw new Error(`The panel ${config.titles[id]} cannot be loaded: ${error.message}`);
+			replace(section, h("p.problem", { role: "alert", testid: "panel-problem" }, `${config.titles[id]} cannot be loaded: ${error.message}`));
+			lost();
+			throw error;
 		});
 		const entry = { section, loading, scroll: 0 };
 		opened.set(id, entry);
@@ -166,13 +175,14 @@ export function createRouter({ config, area, fail, context, always }) {
 			return await import(`./panels/${id}.js${failures ? `?again=${failures}` : ""}`);
 		} catch (error) {
 			failures += 1;
-			throw error instanceof TypeError ? new Error("its file does not arrive. Choose it again once the connection is back") : error;
+			throw error instanceof TypeError ? new Error("its file does not arrive. It comes once the connection is back") : error;
 		}
 	}
 
 	function start() {
 		history.scrollRestoration = "manual"; // each panel has its own place
 		addEventListener("hashchange", () => void render());
+		addEventListener("online", retry);
 		addEventListener("resize", () => reveal(/** @type {HTMLElement} */ (tabs.querySelector(`#tab-${current()}`))));
 		// The link's own jump would put its target where the panel's address is.
 		document.querySelector(".skip")?.addEventListener("click", (event) => {
@@ -182,7 +192,7 @@ export function createRouter({ config, area, fail, context, always }) {
 		void render();
 	}
 
-	return { tabs, navigate, remember, current, params: () => parsed().params, start };
+	return { tabs, navigate, remember, current, retry, params: () => parsed().params, start };
 }
 
 /** By name; a name that is given several times has a list of its values. @param {URLSearchParams} query @returns {Record<string, any>} */
