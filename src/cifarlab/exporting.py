@@ -81,6 +81,7 @@ def export(
             license=license,
             device=chosen_device,
             progress=progress,
+            note=note,
         )
     return folder
 
@@ -125,8 +126,8 @@ def _export_site(
         return folder
     name = source.path.name if isinstance(source, Run) else Path(bundle or source).resolve().name
     with tempfile.TemporaryDirectory(prefix="cifarlab-site-") as temporary:
-        tell("writing the model as ONNX")
         made = export(source, Path(temporary) / name, to=["onnx"], license=license, note=note, **more)
+        tell("writing the page")
         write_site(made, folder, force=force, runtime=runtime, package=PACKAGE)
     return folder
 

@@ -36,7 +36,9 @@ def facts(folder: Path) -> Any:
 
 
 def test_a_runs_model_is_written_on_the_way(small_run: Path, installed: Path, tmp_path: Path) -> None:
-    site = cifarlab.export(small_run, tmp_path / "site", to="site", device="cpu", license="mit", ort_web=installed)
+    notes: list[str] = []
+    site = cifarlab.export(small_run, tmp_path / "site", to="site", device="cpu", license="mit", ort_web=installed, note=notes.append)
+    assert [note.split(" ")[0] for note in notes] == ["writing", "comparing", "writing"], "what takes long is told beforehand"
     found = facts(site)
     assert found["name"] == small_run.name
     assert found["license"] == "mit"

@@ -61,6 +61,15 @@ def test_mistakes_are_usage_errors(run: Path, refused: Refused, arguments: list[
     assert message in refused("export", *arguments)
 
 
+def test_an_interrupt_is_one_line_and_leaves_nothing(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cifarlab.bundle.export.add_formats", interrupted)
+    assert command("export", run, "-o", "b", "--device", "cpu") == (130, "", "interrupted: nothing was written to b\n")
+    assert [path.name for path in Path().iterdir()] == ["runs"]
+
+
 def test_an_unfinished_run_is_a_failure(run: Path, refused: Refused) -> None:
     status = json.loads((run / "status.json").read_text())
     (run / "status.json").write_text(json.dumps({**status, "state": "preempted"}))

@@ -42,6 +42,7 @@ LICENSE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _TRAINED_WITH: Final = ("cifarlab", "torch", "numpy", "python", "processor", "device", "threads", "precision", "git_revision")
 Images = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
+Note = Callable[[str], None]
 
 
 @contextlib.contextmanager
@@ -149,6 +150,7 @@ def write_bundle(
     license: str | None = None,
     device: torch.device,
     progress: Progress = lambda done, total: None,
+    note: Note | None = None,
 ) -> dict[str, Any]:
     """Write bundle.json, weights, what `to` names and README.md of a finished run into the empty `folder`; returns the description.
 
@@ -185,22 +187,27 @@ def write_bundle(
             source, weights, folder, description, images=examples.images, images_from=examples_from, device=device, progress=progress
         )
     write_json(folder / "bundle.json", description)
-    add_formats(folder, examples, examples_from, to=to)
+    add_formats(folder, examples, examples_from, to=to, note=note)
     description = read_description(folder)  # what was written can be read
     write_card(folder, description)
     return description
 
 
-def add_formats(folder: Path, examples: Dataset, examples_from: str, *, to: Sequence[str]) -> None:
-    """Add to the bundle `folder` what `to` names, compared with PyTorch on `examples`; int8 takes its ranges from them too."""
+def add_formats(folder: Path, examples: Dataset, examples_from: str, *, to: Sequence[str], note: Note | None = None) -> None:
+    """Add to the bundle `folder` what `to` names, compared with PyTorch on `examples`; int8 takes its ranges from them too.
+
+    note hears of each step before it begins: they take long.
+    """
     if not to:
         return
     from cifarlab.bundle.onnx_export import write_onnx  # here: ONNX is an extra, and slow to import
 
-    write_onnx(folder, images=examples.images, images_from=examples_from)
+    write_onnx(folder, images=examples.images, images_from=examples_from, note=note)
     if "int8" in to:
         from cifarlab.bundle.quantize import write_int8
 
+        if note is not None:
+            note("quantizing it to int8, and measuring what that changes")
         # Evenly spread, as a folder of pictures is sorted by class.
         ranges = examples.images[:: -(-len(examples) // RANGE_IMAGES)]
         write_int8(folder, calibration=ranges, images=examples.images, labels=examples.labels, images_from=examples_from)

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,16 +138,25 @@ def clean_graph(model: onnx.ModelProto, notes: Mapping[str, str]) -> onnx.ModelP
     return model
 
 
-def write_onnx(folder: Path, *, images: NDArray[np.uint8], images_from: str = "validation", preprocessing: bool = True) -> dict[str, Any]:
+def write_onnx(
+    folder: Path,
+    *,
+    images: NDArray[np.uint8],
+    images_from: str = "validation",
+    preprocessing: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Add model.onnx to the bundle `folder`, and to its bundle.json the record of it; returns the record.
 
     images: uint8 [N, S, S, 3] of the split `images_from`; PyTorch and ONNX Runtime are compared on them, on `MOST_IMAGES` spread
-    evenly where there are more, before anything is written.
+    evenly where there are more, before anything is written. note hears of both steps before they begin.
     Raises BundleError where a probability differs by more than `TOLERANCE`.
     """
     require_exporter()
     if not len(images):
         raise UsageError("writing ONNX needs images to compare PyTorch and ONNX Runtime on; none were given")
+    tell = note or (lambda text: None)
+    tell("writing the model as ONNX and comparing it with PyTorch: this takes a minute or two")
     description = read_description(folder)
     torch_engine = TorchEngine.open(folder, description, device="cpu")
     # A graph looks at all views of every image: what is selected of them is decided outside.
@@ -164,6 +173,7 @@ def write_onnx(folder: Path, *, images: NDArray[np.uint8], images_from: str = "v
     )
     content = model.SerializeToString()
     engine = OnnxEngine(content, description)
+    tell(f"comparing ONNX Runtime with PyTorch on {min(len(images), MOST_IMAGES)} images")
     parity = compare_engines(torch_engine, engine, images, temperature={each: temperature_of(description, each) for each in engine.views})
     if not parity["max_abs_probability_difference"] <= TOLERANCE:
         raise BundleError(f"ONNX Runtime gives probabilities that differ from PyTorch's by {parity['max_abs_probability_difference']:.2g}")

@@ -79,7 +79,7 @@ def _export(
                 file.write(read_verified(source, description, name))
         changes = {"name": output.resolve().name, **({} if license is None else {"license": license})}
         write_json(folder / "bundle.json", {**description, **changes})
-        add_formats(folder, examples, images_from, to=to)
+        add_formats(folder, examples, images_from, to=to, note=note)
         write_card(folder, read_description(folder))
     return output
 

@@ -54,20 +54,24 @@ def export(
     from cifarlab.cli.terminal import note, write_json_out
     from cifarlab.exporting import export as export_model
 
-    with count_progress("comparing") as progress:
-        folder = export_model(
-            run,
-            output,
-            to=to or (),
-            half=half,
-            force=force,
-            license=license,
-            data_dir=data_dir,
-            ort_web=ort_web,
-            device=device,
-            progress=progress,
-            note=note,
-        )
+    try:
+        with count_progress("comparing") as progress:
+            folder = export_model(
+                run,
+                output,
+                to=to or (),
+                half=half,
+                force=force,
+                license=license,
+                data_dir=data_dir,
+                ort_web=ort_web,
+                device=device,
+                progress=progress,
+                note=note,
+            )
+    except KeyboardInterrupt:
+        note(f"interrupted: nothing was written to {output}")
+        raise typer.Exit(130) from None
     if "site" in (to or ()):
         return _tell_of_site(folder, as_json=as_json)
     description = read_description(folder)
