@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -10,8 +13,10 @@ import pytest
 from served_models import Served
 from watched_pages import PageOpener, Problems, go_to, serious_findings, settle, sideways
 
+from cifarlab.bundle.site import PAGE
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Browser, Page, Response
 
 PANELS = ("try", "why", "inside", "poke", "runs", "errors", "compare")
 MOST_BYTES = 300_000  # of the first load and all panels, example pictures included, uncompressed
@@ -35,6 +40,16 @@ def test_every_tab_opens_its_panel_and_nothing_goes_wrong(open_page: PageOpener)
         assert shown.count() == 1
         assert shown.get_attribute("aria-labelledby") == f"tab-{panel}"
         assert len(shown.inner_text()) > 10
+
+
+def test_a_page_opened_as_a_file_says_what_it_needs(browser: Browser, tmp_path: Path, expect: Any) -> None:
+    shutil.copytree(PAGE, tmp_path / "page")
+    shutil.copy(PAGE / "index.html", tmp_path)
+    with contextlib.closing(browser.new_page()) as page:
+        page.goto((tmp_path / "index.html").as_uri())
+        assert not page.locator(".unstarted").is_visible()  # at first: a page that starts never shows it
+        expect(page.locator(".unstarted")).to_be_visible()
+        expect(page.locator("main")).to_contain_text("python -m http.server")
 
 
 def test_arrow_keys_walk_the_tabs_and_only_one_is_in_the_tab_order(open_page: PageOpener) -> None:
