@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from served_models import MARKUP
-from watched_pages import PageOpener, Problems, settle
+from watched_pages import PageOpener, Problems, go_to, settle
 
 from cifarlab.runs import Predictions, RunDirectory
 
@@ -62,6 +62,7 @@ def test_a_cell_leads_to_its_pictures_and_a_picture_to_try(open_page: PageOpener
     expect(page.get_by_test_id("tab-try")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_test_id("label")).to_have_text(str(column))
     expect(page.get_by_test_id("truth")).to_contain_text(f"shows {row}")
+    expect(page.get_by_test_id("said")).to_contain_text(f"From the run digits-a, which said {column} with")
     page.go_back()
     settle(page)
     expect(title).to_have_text(re.compile(f"^{row} taken for {column}"))
@@ -109,6 +110,24 @@ def test_markup_in_the_class_names_of_a_run_stays_text(open_page: PageOpener, ex
     expect(page.get_by_test_id("truth")).to_be_visible()
     assert page.evaluate("window.executed") is None
     assert page.locator("main img[src='x'], main svg[onload], main [onmouseover]").count() == 0
+
+
+def test_a_run_without_mistakes_has_no_empty_parts(open_page: PageOpener, expect: Any) -> None:
+    def right_alone(route: Any) -> None:
+        answer = route.fetch().json()
+        answer["matrix"] = [
+            [count if row == column else 0 for column, count in enumerate(line)] for row, line in enumerate(answer["matrix"])
+        ]
+        route.fulfill(json=answer)
+
+    page = open_page("/#/try")
+    settle(page)
+    page.route("**/runs/digits-a/confusion*", right_alone)
+    page.route("**/runs/digits-a/errors*", lambda route: route.fulfill(json={**route.fetch().json(), "rows": [], "total": 0}))
+    go_to(page, "errors", "run=digits-a")
+    expect(page.get_by_test_id("gallery-title")).to_have_text("No mistakes at all")
+    expect(page.get_by_label("Order")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Most often confused")).to_be_hidden()
 
 
 def test_a_run_without_predictions_is_said(open_page: PageOpener, problems: Problems, expect: Any) -> None:

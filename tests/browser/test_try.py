@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gestures import File, choose, drop, example, huge_png, paste, plain_picture
 from served_models import HUNDRED, MARKUP, Served
-from watched_pages import PageOpener, Problems, settle
+from watched_pages import PageOpener, Problems, go_to, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -113,6 +113,17 @@ def test_what_is_no_picture_is_said_and_the_page_goes_on(open_page: PageOpener, 
     assert page.evaluate("window.executed") is None
     drop(page, example("frog"))
     expect(label(page)).to_have_text("frog")
+    expect(page.get_by_test_id("problem")).to_be_hidden()
+
+
+def test_a_refusal_is_not_told_again_after_another_panel(open_page: PageOpener, expect: Any) -> None:
+    page = open_page()
+    expect(label(page)).to_be_visible()
+    drop(page, ("notes.txt", "text/plain", b"not a picture at all\n"))
+    expect(page.get_by_test_id("problem")).to_be_visible()
+    go_to(page, "compare")
+    go_to(page, "try")
+    expect(label(page)).to_be_visible()
     expect(page.get_by_test_id("problem")).to_be_hidden()
 
 

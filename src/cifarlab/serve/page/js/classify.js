@@ -46,7 +46,7 @@ export function createClassifier({ store, model, announce }) {
 		early.answer.catch(() => {}); // told by whoever asks for the answer
 	}
 
-	/** @param {Blob} blob @param {{ name?: string, label?: string | null, origin?: string }} [about] */
+	/** @param {Blob} blob @param {{ name?: string, label?: string | null, origin?: string, said?: any }} [about] */
 	async function open(blob, about) {
 		asking.cancel();
 		store.set({ busy: true, problem: null });

@@ -6,7 +6,7 @@
  * original; url: for an <img>; label: true class where it is known; origin: "file", "paste", "webcam", "example", "run", ...
  * note: what was done to it before sending, or null.
  * @typedef {{ id: number, blob: Blob, bitmap: ImageBitmap, width: number, height: number, url: string, name: string,
- *   label: string | null, origin: string, note: string | null }} Picture
+ *   label: string | null, origin: string, said: any, note: string | null }} Picture
  */
 
 export class PictureError extends Error {}
@@ -23,12 +23,14 @@ let count = 0;
 
 /**
  * early(file): called before the decoding of a large picture that will be sent as it is, so that it can be on its way already.
- * @param {Blob} file @param {{ name?: string, label?: string | null, origin?: string }} [about] @param {(file: Blob) => void} [early]
+ * @param {Blob} file @param {{ name?: string, label?: string | null, origin?: string, said?: any }} [about]
+ *   said: of a run's picture, { run, label, probability }: what that run said of it
+ * @param {(file: Blob) => void} [early]
  * @returns {Promise<Picture>} Raises PictureError.
  */
 export async function decode(
 	file,
-	{ name = /** @type {any} */ (file).name ?? "picture", label = null, origin = "file" } = {},
+	{ name = /** @type {any} */ (file).name ?? "picture", label = null, origin = "file", said = null } = {},
 	early = () => {},
 ) {
 	if (file.size === 0) throw new PictureError(`${name} is empty: it has no bytes. ${ALLOWED}`);
@@ -56,7 +58,7 @@ export async function decode(
 	const blob = tooLarge ? await scaledDown(full) : file;
 	const note = tooLarge ? "Scaled down in the browser before it was sent, because the original is larger than the server takes." : null;
 	const bitmap = await shown(full);
-	return { id: ++count, blob, bitmap, width, height, url: URL.createObjectURL(blob), name, label, origin, note };
+	return { id: ++count, blob, bitmap, width, height, url: URL.createObjectURL(blob), name, label, origin, said, note };
 }
 
 /** Free what a picture holds, once nothing shows it any more. @param {Picture} picture */

@@ -58,6 +58,7 @@ function create(context) {
 	const headline = h("p.headline.number", { testid: "errors-headline" });
 	const matrix = confusionMatrix({ choose: pick });
 	const pairs = h("ol.pairs");
+	const often = h("h3", "Most often confused");
 	const gallery = pictureGallery({ load: (url, given) => api.blob(url, given), open, fail: context.fail });
 	const title = h("h2", { testid: "gallery-title" }, "Mistakes");
 	const all = h("button.link", { hidden: true, onclick: () => go({ true: undefined, predicted: undefined }) }, "All mistakes");
@@ -69,7 +70,7 @@ function create(context) {
 		{ "aria-label": "Confusion matrix" },
 		h("div.toolbar", h("h2", "Confusion matrix"), unit),
 		matrix.element,
-		h("h3", "Most often confused"),
+		often,
 		pairs,
 	);
 	const trust = h(
@@ -119,8 +120,9 @@ function create(context) {
 
 	/** @param {any} picked the row's blob @param {any} row */
 	async function open(picked, row) {
+		const said = { run: now.run, label: row.predicted, probability: row.probability };
 		context.navigate("try");
-		await context.open(picked, { name: row.sample_id, label: row.true, origin: "run" });
+		await context.open(picked, { name: row.sample_id, label: row.true, origin: "run", said });
 	}
 
 	// -- what is asked of the server ------------------------------------------------------------------------
@@ -235,6 +237,7 @@ function create(context) {
 			.flatMap((counts, row) => counts.map((count, column) => ({ count, row, column })))
 			.filter(({ count, row, column }) => count && row !== column);
 		wrong.sort((a, b) => b.count - a.count);
+		often.hidden = !wrong.length;
 		replace(
 			pairs,
 			wrong.slice(0, PAIRS).map(({ count, row, column }) => {
@@ -262,6 +265,7 @@ function create(context) {
 		if (!found) return;
 		rows = query.offset + found.rows.length;
 		sortChoice.value = now.sort;
+		sortChoice.hidden = found.total < 2;
 		all.hidden = !now.true && !now.predicted;
 		title.textContent = heading(found.total);
 		announce(title.textContent ?? "");

@@ -62,6 +62,8 @@ function create(context) {
 		hide() {
 			active = false;
 			camera.stop();
+			// A refused file is told once; what keeps a picture without an answer, or the page without models, stays.
+			if (store.get("prediction") || (!store.get("picture") && store.get("models").length)) store.set({ problem: null });
 		},
 	};
 }
@@ -79,13 +81,14 @@ function verdict({ store, config, navigate, again }) {
 		...(hasWhy && { onpick: (target) => navigate("why", { target }), label: "Probabilities; choose a class to see why" }),
 	});
 	const hint = h("p.muted.small", { hidden: true }, "Choose a class to see where the model finds it.");
+	const said = h("p.muted.small", { hidden: true, testid: "said" });
 	const footnote = h("p.footnote.muted.small");
 	const note = h("p.muted.small", { hidden: true });
 	const reason = h("p");
 	const retry = h("button.link", { hidden: true, onclick: again, testid: "again" }, "Try again");
 	const problem = h("div.problem", { role: "alert", hidden: true, testid: "problem" }, reason, retry);
 	const answer = h("div.answer", { testid: "answer" }, label, confidence, h("span.badges", truth, unlike));
-	const body = h("div.verdict-body", answer, h("div.answer-bars", chart.element, hint), why, note, footnote);
+	const body = h("div.verdict-body", answer, h("div.answer-bars", chart.element, hint), said, why, note, footnote);
 	const element = h("section.verdict.card", { "aria-label": "What the model says", testid: "verdict" }, problem, body);
 
 	/** @param {any} picture @param {any} prediction @param {boolean} [isLive] */
@@ -108,6 +111,9 @@ function verdict({ store, config, navigate, again }) {
 		chart.update(prediction.predictions);
 		hint.hidden = !hasWhy || !model?.explain || isLive;
 		judge(picture, best.label, model?.classes ?? []);
+		const { said: by } = picture ?? {};
+		said.hidden = !by;
+		said.textContent = by ? `From the run ${by.run}, which said ${by.label} with ${percent(by.probability)}.` : "";
 		note.hidden = !picture?.note;
 		note.textContent = picture?.note ?? "";
 		const kind =
@@ -123,7 +129,7 @@ function verdict({ store, config, navigate, again }) {
 
 	function clear() {
 		for (const part of [label, confidence, footnote]) part.textContent = "";
-		for (const part of [truth, unlike, why, note, hint]) part.hidden = true;
+		for (const part of [truth, unlike, said, why, note, hint]) part.hidden = true;
 		chart.update(null);
 	}
 
