@@ -211,7 +211,7 @@ def test_a_failure_that_cannot_be_recorded_does_not_hide_the_first(run: RunDirec
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"null"])
 def test_damaged_json_names_the_file(run: RunDirectory, content: bytes) -> None:
     (run.path / "status.json").write_bytes(content)
-    with pytest.raises(RunError, match=r"status\.json is damaged"):
+    with pytest.raises(RunError, match=r"status\.json is damaged.*\. Restore it from a copy, train again, or remove the run's folder"):
         RunDirectory.open(run.path)
 
 

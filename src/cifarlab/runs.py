@@ -36,6 +36,7 @@ SCHEMA_VERSION: Final = 1
 STATES: Final = ("running", "done", "failed", "preempted")
 BASELINE_PREFIX: Final = "baseline-"  # of a recipe's model.name, where the run is a classical baseline and no network
 _LOCK_TRIES: Final = 5
+_REMEDY: Final = "Restore it from a copy, train again, or remove the run's folder"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Json = dict[str, Any]
@@ -207,10 +208,12 @@ class RunDirectory:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{path} does not exist") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}") from error
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}. Check its permissions and the disk") from error
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path} is damaged (cut off or edited?). {_REMEDY} (the parser says: {error})") from error
         if not isinstance(value, dict):
-            raise RunError(f"{path} is damaged: a JSON object was expected")
+            raise RunError(f"{path} is damaged: a JSON object was expected. {_REMEDY}")
         return value
 
     def status(self) -> Json:

@@ -91,8 +91,17 @@ def test_damage_is_told_in_the_row(asked: Client) -> None:
     assert rows["cut"]["problems"] == ["status.json is missing"]
     assert rows["cut"]["epochs"] == 2  # the line that was cut short is left out
     assert len(rows["odd"]["problems"]) == 2  # status.json and recipe.yaml
+    assert rows["odd"]["problems"][0].startswith("status.json is damaged: a JSON object was expected. Restore it from a copy, train again,")
     assert rows["torn"]["test"] is None
     assert rows["good"]["problems"] == []
+
+
+def test_a_half_written_file_is_told_in_plain_words_first(service: Service, tmp_path: Path) -> None:
+    (make_run(tmp_path, "half", splits=()).path / "status.json").write_text('{"schema": 1, "sta')
+    (problem,) = rows_of(Client(create_app(service, runs=tmp_path)))["half"]["problems"]
+    words, _, parser = problem.partition(" (the parser says: ")
+    assert words == "status.json is damaged (cut off or edited?). Restore it from a copy, train again, or remove the run's folder"
+    assert parser.startswith("Unterminated string")
 
 
 def test_one_run_with_rows_recipe_and_commands(asked: Client, folder: Path) -> None:
