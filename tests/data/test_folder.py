@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cifarlab.data import load_splits
 from cifarlab.data.folder import read_folder
 from cifarlab.data.images import fit_image, read_image
 from cifarlab.errors import DataError
@@ -163,3 +164,21 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"red: the directory cannot be listed \(Permission denied\); check its permissions"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("is_divided", [True, False])
+def test_a_class_folder_without_images_is_noted(is_divided: bool, tmp_path: Path) -> None:
+    if is_divided:
+        _divided(tmp_path)
+    else:
+        for name in ("blue", "red"):
+            for number in range(5):
+                _save(tmp_path / name / f"{number}.png")
+    told: list[str] = []
+    load_splits(str(tmp_path), note=told.append)
+    assert told == []
+    empty = tmp_path / "train" / "green" if is_divided else tmp_path / "green"
+    empty.mkdir()
+    assert load_splits(str(tmp_path), note=told.append).train.class_names == ("blue", "red")
+    assert len(told) == 1
+    assert told[0].startswith(f"left out, without images: {empty} (images end in .jpg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,14 @@ _SPLIT_NAMES: Final = ("train", "val", "valid", "validation", "test")
 _ARRANGEMENTS: Final = "<class>/<image>, or train/<class>/<image> and test/<class>/<image>"
 
 
-def read_folder(root: Path, *, size: int = 32, test_fraction: float = 0.2, seed: int = 0) -> Splits:
+def read_folder(
+    root: Path, *, size: int = 32, test_fraction: float = 0.2, seed: int = 0, note: Callable[[str], None] | None = None
+) -> Splits:
     """Images of `root` as uint8 [N, size, size, 3]: upright, RGB, the central square, resized (bicubic).
 
     root: holds train/<class>/* and test/<class>/*, or <class>/* alone; then a stratified `test_fraction` drawn with `seed`
     becomes the test split. Classes are numbered in alphabetical order; sample ids are paths relative to `root`. Hidden
-    files and folders are skipped.
+    files and folders are skipped. note hears of folders that are left out because they hold no images.
     Raises DataError where there are fewer than two classes, train and test differ in them, one of the two is missing or
     a validation folder stands beside them, or images or folders cannot be read.
     """
@@ -33,8 +36,11 @@ def read_folder(root: Path, *, size: int = 32, test_fraction: float = 0.2, seed:
                 f"{root}: train and test hold different classes (only in train: {_listed(names, test_names)}; "
                 f"only in test: {_listed(test_names, names)}). Give both the same subfolders"
             )
+        _tell_empty((root / "train", root / "test"), note)
         return Splits(train=_read(root, "train", names, size), test=_read(root, "test", names, size))
-    whole = _read(root, "", _class_names(root), size)
+    names = _class_names(root)
+    _tell_empty((root,), note)
+    whole = _read(root, "", names, size)
     train, test = carve_validation(whole, test_fraction, seed)
     if test is None:
         raise DataError(f"{root}: has no test folder, and a test fraction of 0 leaves nothing to measure on")
@@ -82,6 +88,16 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             f"two classes. Expected {_ARRANGEMENTS}; images end in {', '.join(SUFFIXES)}"
         )
     return names
+
+
+def _tell_empty(folders: Sequence[Path], note: Callable[[str], None] | None) -> None:
+    """Name the folders in `folders` that are no classes, for they hold no images."""
+    if note is None:
+        return
+    empty = [str(entry) for folder in folders for entry in _folders(folder) if not image_files(entry)]
+    if empty:
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        note(f"left out, without images: {', '.join(empty[:_SHOWN])}{more} (images end in {', '.join(SUFFIXES)})")
 
 
 def _read(root: Path, split: str, class_names: tuple[str, ...], size: int) -> Dataset:

@@ -80,7 +80,7 @@ def load_splits(
         return read_cifar10(path)
     from cifarlab.data.folder import read_folder
 
-    return read_folder(path)
+    return read_folder(path, note=note)
 
 
 def cache_folder() -> Path:
