@@ -13,7 +13,7 @@ Refused = Callable[..., str]
 MISTAKES = [
     # names
     (["digit"], "unknown recipe 'digit'; did you mean 'digits'?"),
-    ([""], "unknown recipe ''; allowed: digits, fast, lab-base"),
+    ([""], "unknown recipe ''; allowed: airbench94, digits, fast, lab-base"),
     (["dïgits"], "unknown recipe 'dïgits'; did you mean 'digits'?"),
     (["digits", "--set", "model.name=speednt"], "unknown model 'speednt'; did you mean 'speednet'?"),
     (["digits", "--set", "optim.name=adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
@@ -68,7 +68,7 @@ MISTAKES = [
     (["digits", "--threads", "0"], "--threads"),
     (["digits", "--threads", "99999999"], "--threads 99999999: allowed is 1 to 1024"),
     # the command itself
-    ([], "give a recipe (digits, fast, lab-base, lab-base-published, "),
+    ([], "give a recipe (airbench94, digits, fast, lab-base, lab-base-published, "),
     (["digits", "--epoch", "3"], "No such option: --epoch"),
     (["digits", "more"], "unexpected extra argument"),
     (["nope.yaml"], "cannot read the recipe nope.yaml: No such file or directory"),
