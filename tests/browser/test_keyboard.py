@@ -46,7 +46,7 @@ ADDRESSES = {
 def test_everything_is_reached_by_tab_and_the_focus_is_seen(open_page: PageOpener, panel: str) -> None:
     page = open_page(f"/#/{ADDRESSES[panel]}", reduced_motion=True)
     settle(page)
-    page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")  # what comes later must not take the focus away on a machine that is busy
     reached = []
     for _ in range(300):
         page.keyboard.press("Tab")
