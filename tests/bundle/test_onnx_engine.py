@@ -102,11 +102,11 @@ def test_sharing_a_batch_out_changes_no_answer(onnx_bundle: Path, count: int) ->
     assert isinstance(shared, OnnxEngine)
     shared.threads = 2
     shared.split_over(2)
+    first = set(shared._sessions)  # made when the engine was opened, with this machine's number of threads
     for views in ("none", "six", "moved"):
         found = shared.logits(pictures(count), views=views)
         np.testing.assert_allclose(found, plain.logits(pictures(count), views=views), atol=1e-5)
-    of_one = {threads for _, _, threads in shared._sessions}
-    assert of_one == ({1, 2} if count > 1 else {2, next(iter(of_one))})
+    assert {threads for _, _, threads in set(shared._sessions) - first} == ({1} if count > 1 else {2})
 
 
 def test_it_uses_the_threads_that_pytorch_would(onnx_bundle: Path) -> None:

@@ -132,6 +132,7 @@ class Slot:
         finally:
             self.given_up = True  # of no meaning for work that is done
             gone.cancel()
+            submitted.cancel()  # at once: through `waiting` it would happen a turn of the event loop later
             waiting.cancel()
 
     def _do(self, work: Callable[[], T]) -> T:
