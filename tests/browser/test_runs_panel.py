@@ -123,6 +123,7 @@ def test_a_run_that_does_not_exist_is_said(open_page: PageOpener, problems: Prob
 
 def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be_gone(open_page: PageOpener, expect: Any, runs: Path) -> None:
     shutil.copytree(runs / "digits-a", runs / "doomed")
+    time.sleep(1.2)  # the server looks at its folder once a second
     page = open_page("/#/runs?run=doomed")
     settle(page)
     shown = page.locator("li[data-run='doomed']")

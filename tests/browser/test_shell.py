@@ -29,10 +29,11 @@ def selected(page: Page) -> str | None:
     return page.locator("[role=tab][aria-selected=true]").get_attribute("data-testid")
 
 
-def test_every_tab_opens_its_panel_and_nothing_goes_wrong(open_page: PageOpener) -> None:
+def test_every_tab_opens_its_panel_and_nothing_goes_wrong(open_page: PageOpener, expect: Any) -> None:
     page = open_page()
     for panel in PANELS:
         page.get_by_test_id(f"tab-{panel}").click()
+        expect(page.get_by_test_id(f"tab-{panel}")).to_have_attribute("aria-selected", "true")
         settle(page)
         assert selected(page) == f"tab-{panel}"
         assert urlsplit(page.url).fragment.startswith(f"/{panel}")
@@ -52,13 +53,14 @@ def test_a_page_opened_as_a_file_says_what_it_needs(browser: Browser, tmp_path: 
         expect(page.locator("main")).to_contain_text("python -m http.server")
 
 
-def test_arrow_keys_walk_the_tabs_and_only_one_is_in_the_tab_order(open_page: PageOpener) -> None:
+def test_arrow_keys_walk_the_tabs_and_only_one_is_in_the_tab_order(open_page: PageOpener, expect: Any) -> None:
     page = open_page()
     settle(page)
     page.get_by_test_id("tab-try").focus()
     for key, panel in (("ArrowRight", "why"), ("End", "compare"), ("ArrowRight", "try"), ("ArrowLeft", "compare"), ("Home", "try")):
         page.keyboard.press(key)
         page.wait_for_function("panel => document.activeElement.id === `tab-${panel}`", arg=panel)
+        expect(page.get_by_test_id(f"tab-{panel}")).to_have_attribute("aria-selected", "true")
         assert selected(page) == f"tab-{panel}"
         assert page.locator("[role=tab][tabindex='0']").count() == 1
 

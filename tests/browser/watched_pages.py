@@ -105,7 +105,8 @@ class PageOpener:
 _SETTLED = """() => {
     const area = document.querySelector('main');
     const visible = element => element.checkVisibility();
-    return area !== null && [...area.querySelectorAll('[role=tabpanel]')].some(visible)
+    const filled = element => visible(element) && element.innerText.trim() !== '';
+    return area !== null && [...area.querySelectorAll('[role=tabpanel]')].some(filled)
         && ![...area.querySelectorAll('.loading, [aria-busy=true]')].some(visible);
 }"""
 _SIDEWAYS = """() => {
@@ -117,7 +118,7 @@ _SIDEWAYS = """() => {
 
 
 def settle(page: Page) -> None:
-    """Wait until a panel is there and nothing in it says that it is loading."""
+    """Wait until a panel is there with something in it, and nothing says that it is loading."""
     page.wait_for_function(_SETTLED)
 
 
