@@ -104,6 +104,16 @@ def test_resume_of_a_finished_run_changes_nothing(command: Command, run: Path) -
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_run_of_an_older_version_has_no_costs_to_tell(command: Command, run: Path) -> None:
+    status = json.loads((run / "status.json").read_text())
+    kept = {key: value for key, value in status.items() if key not in ("operations", "convolution_peak")}
+    (run / "status.json").write_text(json.dumps(kept))
+    outcome = command("train", "--resume", run, "--no-report")
+    assert outcome.code == 0, outcome.err
+    assert "trained" in outcome.err
+    assert "FLOP" not in outcome.err
+
+
 def test_evaluate_as_json(command: Command, run: Path) -> None:
     outcome = command("evaluate", run, "--json", "--no-report")
     assert outcome.code == 0, outcome.err

@@ -191,11 +191,17 @@ def test_wrong_parameters(client: Client, query: str, status: int, said: str) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [(b"", 415), (b"no image", 415), (IMAGE[:60], 422), (encoded(picture(0, height=400, width=400)), 413), (b"x" * 300_000, 413)],
+    ("body", "status", "said"),
+    [
+        (b"", 415, "empty"),
+        (b"no image", 415, "not an image"),
+        (IMAGE[:60], 422, "damaged"),
+        (encoded(picture(0, height=400, width=400)), 413, "too large"),
+        (b"x" * 300_000, 413, "bytes"),
+    ],
 )
-def test_wrong_bodies(client: Client, body: bytes, status: int) -> None:
-    error_of(client.post("/explain?kind=gradcam", body), status)
+def test_wrong_bodies(client: Client, body: bytes, status: int, said: str) -> None:
+    assert said in error_of(client.post("/explain?kind=gradcam", body), status)
 
 
 def test_too_many_patches_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ def say_trained(run: Any, *, as_json: bool) -> None:
     epochs = "1 epoch" if status["epochs"] == 1 else f"{status['epochs']} epochs"
     parameters = f"{status['parameters']:,}".replace(",", " ")
     note(f"trained {parameters} parameters for {epochs} in {clock(status['seconds'])}: {run.path}")
-    note(cost_line(status))
+    if "operations" in status:  # not in runs that an older version finished
+        note(cost_line(status))
     if validation is not None:
         note(headline(validation))
         if run.recipe.train.target is not None:

@@ -100,6 +100,7 @@ class _Watcher(fx.Interpreter):
         self.caught: object = None
 
     def run_node(self, n: fx.Node) -> Any:
+        """The value of node `n`, kept where it is the wanted one."""
         # Before the layer nothing is recorded, which saves the time and memory of it.
         with torch.set_grad_enabled(self._gradient and self.caught is not None):
             result = super().run_node(n)

@@ -119,6 +119,7 @@ def _read(found: Found, stamps: dict[str, Stamp | None]) -> Reading:
     problems: list[str] = []
 
     def attempt(file: str, read: Callable[[], T], otherwise: T, *, needed: bool = True) -> T:
+        """What `read` gives; `otherwise`, and a problem, where the file is missing, too large or damaged."""
         stamp = stamps[file]
         if stamp is None:
             if needed:

@@ -53,8 +53,8 @@ def convolution_peak(device: torch.device, *, precision: str = "fp32", seconds: 
         while calls < 4 or time.perf_counter() - begun < seconds:
             start = time.perf_counter()
             F.conv2d(images, kernel, padding=1)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
             if calls >= 2:
                 fastest = min(fastest, time.perf_counter() - start)
             calls += 1
