@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from benchmark_files import load
 
-ROOT = Path(__file__).parents[2]
-
-
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-page = load(ROOT / "benchmarks" / "page.py")
+page = load("page")
 
 
 def test_explanations_are_timed_without_their_first_and_slowest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from benchmark_files import load
 
-ROOT = Path(__file__).parents[2]
-
-
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-path = load(ROOT / "benchmarks" / "path.py")
+path = load("path")
 ENVIRONMENT = dict.fromkeys(("processor", "cpu_capability", "threads", "python", "torch", "pillow", "git_revision"), "x")
 ABOUT = {"tries": 3, "load": 0.1, "environment": ENVIRONMENT, "date": "x", "command": "x"}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_files import load
 
 from cifarlab.bundle import Predictor, load_predictor
 from cifarlab.bundle.reexport import drawn_images
@@ -16,13 +15,7 @@ from cifarlab.data.dataset import Dataset
 
 @pytest.fixture(scope="module")
 def views() -> ModuleType:
-    file = Path(__file__).parents[2] / "benchmarks" / "views.py"
-    spec = importlib.util.spec_from_file_location("views_benchmark", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("views")
 
 
 @pytest.fixture(scope="module")
